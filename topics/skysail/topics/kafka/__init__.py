@@ -1,0 +1,1 @@
+"""The Kafka ends, on confluent-kafka."""
