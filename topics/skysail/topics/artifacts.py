@@ -80,7 +80,7 @@ def verify(folder: Path, key: bytes | None) -> Manifest:
         SignatureError: when there is a key and the signature is absent or was made with another.
     """
     manifest = _read(folder)
-    if key is not None and not hmac.compare_digest(manifest.signature, _sign(manifest, key)):
+    if key is not None and not _same(manifest.signature, _sign(manifest, key)):
         reason = "was made with another key, or the manifest was altered" if manifest.signature else "is missing"
         message = f"the signature of artifact {manifest.name}/{manifest.version} {reason}"
         raise SignatureError(message)
@@ -90,7 +90,7 @@ def verify(folder: Path, key: bytes | None) -> Manifest:
         message = f"artifact {manifest.name}/{manifest.version}: {name} is {fault}"
         raise ArtifactError(message)
     for name, path in found.items():
-        if not hmac.compare_digest(_sha256(path), manifest.files[name]):
+        if not _same(manifest.files[name], _sha256(path)):
             message = (
                 f"artifact {manifest.name}/{manifest.version}: {name} is not what the manifest says (sha-256 differs)"
             )
@@ -120,6 +120,10 @@ def _files(folder: Path) -> list[Path]:
         message = f"{links[0]} is a symbolic link; an artifact holds plain files only"
         raise ArtifactError(message)
     return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+
+
+def _same(claimed: str, computed: str) -> bool:
+    return hmac.compare_digest(claimed.encode(), computed.encode())  # of texts it takes ASCII only, of bytes any
 
 
 def _sign(manifest: Manifest, key: bytes) -> str:

@@ -7,7 +7,14 @@ from typing import Protocol
 
 from skysail.topics.records import ConsumedRecord, Header
 
-__all__ = ["FailureCallback", "RebalanceListener", "RecordConsumer", "RecordProducer", "TopicPartition"]
+__all__ = [
+    "CommitFailureCallback",
+    "FailureCallback",
+    "RebalanceListener",
+    "RecordConsumer",
+    "RecordProducer",
+    "TopicPartition",
+]
 
 #: ``(topic, partition)``.
 TopicPartition = tuple[str, int]
@@ -15,9 +22,12 @@ TopicPartition = tuple[str, int]
 #: Called with the key of a record that was not stored by the broker, and why.
 FailureCallback = Callable[[bytes | None, str], None]
 
+#: Called with the offsets that a commit in the background did not store, and why, on the consumer's thread.
+CommitFailureCallback = Callable[[dict[TopicPartition, int], str], None]
+
 
 class RecordProducer(Protocol):
-    """Publishes records. One thread owns it; nothing here blocks but `flush` and `probe`."""
+    """Publishes records. One thread owns it; nothing here blocks but `probe`, `learn` and `flush`."""
 
     @property
     def available(self) -> bool:
@@ -38,6 +48,10 @@ class RecordProducer(Protocol):
 
     def probe(self, timeout_s: float) -> bool:
         """Ask the broker for a sign of life, and update `available`. Blocks; any thread may call it."""
+        ...
+
+    def learn(self, topic: str, timeout_s: float) -> bool:
+        """Find out about a topic ahead of its first record; whether it exists. Blocks; any thread may call it."""
         ...
 
     def flush(self, timeout_s: float) -> int:
@@ -77,7 +91,10 @@ class RecordConsumer(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
-        """Commit next offsets. With `wait`, return when stored; else in the background, superseded by later ones."""
+        """Commit next offsets. With `wait`, return when stored; else in the background, superseded by later ones.
+
+        Raises UnavailableError when it failed; a failure in the background is told to the commit failure callback.
+        """
         ...
 
     def assignment(self) -> frozenset[TopicPartition]:

@@ -388,11 +388,9 @@ class PredictionClient:
         live = {(spec.name, spec.version) for versions in snapshot.models.values() for spec in versions.values()}
         for gone in self._targets.keys() - live:
             self._lanes.pop(self._targets.pop(gone).topic, None)
-        learn = getattr(self._producer, "learn", None)
         for model, version in live - self._targets.keys():
             topic = self.target(model, version).topic
-            if learn is not None:
-                self._loop.run_in_executor(None, learn, topic, 2.0)
+            self._loop.run_in_executor(None, self._producer.learn, topic, 2.0)
 
     # ------------------------------------------------------------------------------------------------ for people
 

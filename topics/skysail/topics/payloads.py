@@ -64,6 +64,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 _DATATYPES = {dtype: name for name, dtype in _DTYPES.items()}
 _LENGTH = struct.Struct("<I")
+#: Longer headers are not cached: they come from the wire, and must not fill the memory.
+_MAX_CACHED_HEADER_BYTES = 1024
 
 
 class TensorHeader(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class TensorHeader(msgspec.Struct, frozen=True):
 
 
 _encode_json = msgspec.json.Encoder(order="deterministic")
-_decode_header = msgspec.json.Decoder(list[TensorHeader])
+_decode_header = msgspec.json.Decoder(tuple[TensorHeader, ...])
 _decode_any = msgspec.json.Decoder()
 
 
@@ -111,7 +113,10 @@ def datatype_of(array: Array) -> str:
 
 
 def encode_json(value: object) -> bytes:
-    """Compact JSON; keys sorted, so that equal values give equal bytes (the cache key depends on it)."""
+    """Compact JSON; keys sorted, so that equal values give equal bytes (the cache key depends on it).
+
+    JSON has no NaN and no infinities: they are written as null, and refused when read.
+    """
     return _encode_json.encode(value)
 
 
@@ -192,8 +197,10 @@ def decode_tensors(data: bytes) -> dict[str, Array]:
     headers, position = _read_head(data)
     tensors: dict[str, Array] = {}
     for header in headers:
-        array, position = _read_tensor(header, data, position)
-        tensors[header.name] = array
+        if header.name in tensors:
+            message = f"two tensors are named {header.name!r}"
+            raise DecodeError(message, data)
+        tensors[header.name], position = _read_tensor(header, data, position)
     if position != len(data):
         message = f"tensor payload has {len(data) - position} bytes too many"
         raise DecodeError(message, data)
@@ -201,18 +208,19 @@ def decode_tensors(data: bytes) -> dict[str, Array]:
 
 
 @lru_cache(maxsize=4096)
-def _parse_header(text: bytes) -> list[TensorHeader]:
+def _parse_header(text: bytes) -> tuple[TensorHeader, ...]:
     return _decode_header.decode(text)
 
 
-def _read_head(data: bytes) -> tuple[list[TensorHeader], int]:
+def _read_head(data: bytes) -> tuple[tuple[TensorHeader, ...], int]:
     if len(data) < _LENGTH.size:
         message = f"tensor payload of {len(data)} bytes is too short for its header's length"
         raise DecodeError(message, data)
     (length,) = _LENGTH.unpack_from(data)
     end = _LENGTH.size + length
+    parse = _parse_header if length <= _MAX_CACHED_HEADER_BYTES else _decode_header.decode
     try:
-        return _parse_header(data[_LENGTH.size : end]), end
+        return parse(data[_LENGTH.size : end]), end
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"tensor payload's header is not valid: {error}"
         raise DecodeError(message, data) from None
@@ -227,7 +235,7 @@ def _read_tensor(header: TensorHeader, data: bytes, position: int) -> tuple[Arra
     count = prod(header.shape)
     if header.datatype == "BYTES":
         elements, end = unpack_bytes_elements(data, position, count)
-        return elements.reshape(header.shape), end
+        return _shaped(elements, header, data), end
     dtype = _DTYPES.get(header.datatype)
     if dtype is None:
         message = f"tensor {header.name!r} has unknown datatype {header.datatype!r}"
@@ -237,7 +245,15 @@ def _read_tensor(header: TensorHeader, data: bytes, position: int) -> tuple[Arra
         wanted, there = end - position, len(data) - position
         message = f"tensor {header.name!r} of shape {list(header.shape)} wants {wanted} bytes, {there} are there"
         raise DecodeError(message, data)
-    return np.frombuffer(data, dtype, count, position).reshape(header.shape), end
+    return _shaped(np.frombuffer(data, dtype, count, position), header, data), end
+
+
+def _shaped(array: Array, header: TensorHeader, data: bytes) -> Array:
+    try:
+        return array.reshape(header.shape)
+    except ValueError as error:  # more dimensions, or larger ones beside a zero, than numpy has
+        message = f"tensor {header.name!r} has an impossible shape: {error}"
+        raise DecodeError(message, data) from None
 
 
 def pack_bytes_elements(array: Array) -> bytes:

@@ -6,6 +6,7 @@ bare JSON value and no headers; Spring's, Faust's, CloudEvents' and MLServer's h
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from enum import StrEnum
@@ -123,6 +124,14 @@ def encode_query_headers(query: Query) -> list[Header]:
 _CORRELATION_HEADERS = ("correlation-id", "kafka_correlationId", "Faust-Ag-CorrelationId")
 _REPLY_TOPIC_HEADERS = ("reply-to", "kafka_replyTopic", "Faust-Ag-ReplyTo")
 
+#: Kafka's own rule.
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+#: Bounds of numbers in headers, and how much of a bad one an error shows. What is beyond them is no row count, date or
+#: time to live, and would fail later and less clearly.
+_MOST = 2**31 - 1
+_LATEST_MS = 2**53
+_SHOWN = 60
+
 
 def decode_query(record: ConsumedRecord) -> Query:
     """Read a query from a record, whoever produced it.
@@ -147,18 +156,17 @@ def decode_query(record: ConsumedRecord) -> Query:
 def _query_from(record: ConsumedRecord, value: bytes, headers: dict[str, bytes | None]) -> Query:
     get = headers.get
     content_type = _content_type(get("content-type"))
-    rows = get("skysail-rows")
     deadline = get("skysail-deadline")
     ttl = get("skysail-cache-ttl")
     return Query(
         id=_query_id(record, headers),
         payload=value,
         content_type=content_type,
-        rows=_positive("skysail-rows", rows) if rows is not None else _default_rows(content_type),
+        rows=_rows(headers, content_type),
         reply_to=_reply_to(headers),
-        deadline_ms=int(deadline) if deadline is not None else None,
+        deadline_ms=_number("skysail-deadline", deadline, 0, _LATEST_MS) if deadline is not None else None,
         accept=_text(get("accept")) or JSON,
-        cache_ttl_s=int(ttl) if ttl is not None else 0,
+        cache_ttl_s=_number("skysail-cache-ttl", ttl, 0, _MOST) if ttl is not None else 0,
         traceparent=_text(get("traceparent")),
         correlation_id=next((headers[name] for name in _CORRELATION_HEADERS if name in headers), None),
     )
@@ -175,8 +183,10 @@ def _query_id(record: ConsumedRecord, headers: dict[str, bytes | None]) -> str:
     return f"{record.topic}-{record.partition}-{record.offset}"
 
 
-def _default_rows(content_type: str) -> int | None:
+def _rows(headers: dict[str, bytes | None], content_type: str) -> int | None:
     """Tensors carry their row count; a JSON value without a count is one bare row."""
+    if "skysail-rows" in headers:
+        return _number("skysail-rows", headers["skysail-rows"], 1, _MOST)
     return 1 if content_type == TENSOR else None
 
 
@@ -185,7 +195,7 @@ def _content_type(raw: bytes | None) -> str:
         return JSON
     text = raw.decode().partition(";")[0].strip().lower()
     if text not in (JSON, TENSOR):
-        message = f"content-type {text!r}: expected {JSON} or {TENSOR}"
+        message = f"content-type {text[:_SHOWN]!r}: expected {JSON} or {TENSOR}"
         raise ValueError(message)
     return text
 
@@ -193,22 +203,33 @@ def _content_type(raw: bytes | None) -> str:
 def _reply_to(headers: dict[str, bytes | None]) -> str | None:
     own = headers.get("skysail-reply-to")
     if own is not None:
-        text = own.decode()
-        if not text.startswith(("redis:", "kafka:")):
-            message = f"skysail-reply-to {text!r}: expected redis:<client-id> or kafka:<topic>"
+        if own.startswith(b"kafka:"):
+            return _topic(own[6:])
+        if not own.startswith(b"redis:") or own == b"redis:":
+            message = f"skysail-reply-to {own[:_SHOWN]!r}: expected redis:<client-id> or kafka:<topic>"
             raise ValueError(message)
-        return text
-    for name in _REPLY_TOPIC_HEADERS:
-        topic = headers.get(name)
-        if topic:
-            return f"kafka:{topic.decode()}"
-    return None
+        return own.decode()
+    topic = next((headers[name] for name in _REPLY_TOPIC_HEADERS if headers.get(name)), None)
+    return _topic(topic) if topic else None
 
 
-def _positive(name: str, raw: bytes | None) -> int:
-    number = int(raw or b"")
-    if number < 1:
-        message = f"{name} {number}: expected 1 or more"
+def _topic(raw: bytes) -> str:
+    """`kafka:<topic>`, of a topic that can exist: no broker would ever take the answer otherwise."""
+    name = raw.decode()
+    if _TOPIC.fullmatch(name) is None or name in {".", ".."}:
+        message = f"no topic can be named {name[:_SHOWN]!r}, which is to take the answer"
+        raise ValueError(message)
+    return f"kafka:{name}"
+
+
+def _number(name: str, raw: bytes | None, lowest: int, highest: int) -> int:
+    try:
+        number = int(raw or b"")
+    except ValueError:
+        message = f"{name} {(raw or b'')[:_SHOWN]!r}: expected a whole number"
+        raise ValueError(message) from None
+    if not lowest <= number <= highest:
+        message = f"{name} {number}: expected {lowest} to {highest}"
         raise ValueError(message)
     return number
 
@@ -275,7 +296,7 @@ def decode_reply_batch(data: bytes) -> ReplyBatch:
     """
     try:
         return _reply_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"not a reply batch: {error}"
         raise DecodeError(message, data) from None
 
@@ -292,11 +313,12 @@ def dead_letter_headers(record: ConsumedRecord, reason: str, error: str, now_ms:
     )
     headers: list[Header] = [(f"skysail-dlt-{name}", str(value).encode()) for name, value in origin]
     headers += [(f"kafka_dlt-{name}", str(value).encode()) for name, value in origin]
+    told = error.encode("utf-8", "backslashreplace")
     headers += [
         ("skysail-dlt-reason", reason.encode()),
-        ("skysail-dlt-error", error.encode()),
+        ("skysail-dlt-error", told),
         ("skysail-dlt-timestamp", str(stamped).encode()),
         ("kafka_dlt-exception-fqcn", reason.encode()),
-        ("kafka_dlt-exception-message", error.encode()),
+        ("kafka_dlt-exception-message", told),
     ]
     return own + headers

@@ -93,7 +93,7 @@ class WorkerSettings(BaseModel):
     commit_interval_ms: int = Field(
         default=100, ge=1, description="offsets of stored outcomes are committed this often"
     )
-    crash_limit: int = Field(default=3, ge=1, description="crashes after which a query is dead-lettered")
+    crash_limit: int = Field(default=3, ge=2, description="crashes after which a query is dead-lettered")
     job_ttl_s: int = Field(default=3600, ge=1, description="how long outcomes that nobody waits for are kept")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Prometheus metrics of this worker; 0: none")
 

@@ -9,7 +9,8 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from skysail.topics.broker import RebalanceListener, TopicPartition
+from skysail.topics.broker import CommitFailureCallback, RebalanceListener, TopicPartition
+from skysail.topics.errors import UnavailableError
 from skysail.topics.kafka.config import consumer_config
 from skysail.topics.records import ConsumedRecord
 
@@ -46,6 +47,8 @@ class KafkaConsumer:
         group: the consumer group.
         listener: told of partitions gained and lost.
         on_error: told of errors that librdkafka gets over by itself, for the log.
+        on_commit_failure: told the offsets that a commit in the background did not store, and why, on the owner's
+            thread.
     """
 
     def __init__(
@@ -54,22 +57,36 @@ class KafkaConsumer:
         group: str,
         listener: RebalanceListener,
         on_error: Callable[[str], None] | None = None,
+        on_commit_failure: CommitFailureCallback | None = None,
     ) -> None:
         self._config = consumer_config(properties, group)
         self._listener = listener
         self._on_error = on_error
+        self._on_commit_failure = on_commit_failure
         self._consumer: confluent_kafka.Consumer | None = None
         self._assigned: set[TopicPartition] = set()
         self._paused: list[KafkaTopicPartition] = []
 
     def _client(self) -> confluent_kafka.Consumer:
         if self._consumer is None:
-            self._consumer = confluent_kafka.Consumer({**self._config, "error_cb": self._note_error})
+            callbacks = {"error_cb": self._note_error, "on_commit": self._on_commit}
+            self._consumer = confluent_kafka.Consumer({**self._config, **callbacks})
         return self._consumer
 
     def _note_error(self, error: KafkaError) -> None:
         if self._on_error is not None:
             self._on_error(error.str())
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[KafkaTopicPartition]) -> None:
+        failed: dict[TopicPartition, int] = {}
+        reason = ""
+        for place in partitions:
+            cause = error or place.error
+            if cause is not None:
+                failed[place.topic, place.partition] = place.offset
+                reason = cause.str()
+        if failed and self._on_commit_failure is not None:
+            self._on_commit_failure(failed, reason)
 
     def subscribe(self, topics: list[str]) -> None:
         """Replace the subscription."""
@@ -151,12 +168,16 @@ class KafkaConsumer:
         """Commit next offsets.
 
         Raises:
-            KafkaException: with `wait`, when the commit failed.
+            UnavailableError: when the commit failed; without `wait`, when it could not even be begun.
         """
         positions = [KafkaTopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         if positions:
             consumer: Any = self._client()  # its overloads want a literal
-            consumer.commit(offsets=positions, asynchronous=not wait)
+            try:
+                consumer.commit(offsets=positions, asynchronous=not wait)
+            except KafkaException as error:
+                message = f"the commit failed: {error.args[0].str()}"
+                raise UnavailableError(message) from error
 
     def assignment(self) -> frozenset[TopicPartition]:
         """Partitions now assigned."""

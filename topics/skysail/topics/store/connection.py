@@ -34,26 +34,20 @@ _SOCKET_TIMEOUT_S = 5.0
 
 def async_store(url: str, **options: Any) -> redis.asyncio.Redis:
     """An asyncio client; it connects on first use. Failures surface at once: callers decide whether to retry."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        socket_connect_timeout=_CONNECT_TIMEOUT_S,
-        socket_timeout=options.pop("socket_timeout", _SOCKET_TIMEOUT_S),
-        socket_keepalive=True,
-        retry=redis.asyncio.retry.Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
-        **options,
-    )
+    retry = redis.asyncio.retry.Retry(ExponentialBackoff(cap=0.1, base=0.01), 1)
+    return redis.asyncio.Redis.from_url(url, retry=retry, **{**_bounds(url), **options})
 
 
 def sync_store(url: str, **options: Any) -> redis.Redis:
     """A blocking client; it connects on first use."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=_CONNECT_TIMEOUT_S,
-        socket_timeout=options.pop("socket_timeout", _SOCKET_TIMEOUT_S),
-        socket_keepalive=True,
-        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
-        **options,
-    )
+    retry = Retry(ExponentialBackoff(cap=0.1, base=0.01), 1)
+    return redis.Redis.from_url(url, retry=retry, **{**_bounds(url), **options})
+
+
+def _bounds(url: str) -> dict[str, Any]:
+    bounds: dict[str, Any] = {"socket_connect_timeout": _CONNECT_TIMEOUT_S, "socket_timeout": _SOCKET_TIMEOUT_S}
+    # A Unix socket has no keep-alive, and redis-py's connection to one refuses the option.
+    return bounds if url.startswith("unix:") else {**bounds, "socket_keepalive": True}
 
 
 class PipelinedStore:

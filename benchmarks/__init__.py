@@ -1,0 +1,1 @@
+"""What Skysail costs and what it gains, measured beside others: `python -m benchmarks --help`."""

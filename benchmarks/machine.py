@@ -1,0 +1,41 @@
+"""What a figure depends on: the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+__all__ = ["describe_machine", "describe_versions"]
+
+_PACKAGES = ("confluent-kafka", "numpy", "redis", "scikit-learn", "skysail", "uvicorn", "uvloop")
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Processor, cores, memory and system."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return {
+        "processor": model,
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def describe_versions(peers: dict[str, str]) -> dict[str, str]:
+    """Versions of our packages, of the services, and of the peers measured."""
+    found = {name: version(name) for name in _PACKAGES}
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout
+    return {
+        **found,
+        **peers,
+        "java": java.split('"')[1] if '"' in java else "",
+        "redis-server": redis.split("v=")[-1].split()[0],
+    }

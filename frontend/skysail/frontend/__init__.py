@@ -1,0 +1,1 @@
+"""HTTP: takes queries, publishes them, and answers when the reply arrives."""

@@ -1,0 +1,149 @@
+"""Counters of one frontend process: plain integers on the hot path, Prometheus text at scrape.
+
+With several processes on one port a scrape reaches one of them at random, so each leaves its numbers in a shared folder
+once a second and whoever is scraped adds them up, those of processes that have ended included: totals never fall.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from skysail.topics import __version__
+
+__all__ = ["FrontendMetrics"]
+
+#: Seconds.
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_Labels = tuple[str, str, str, str]  # app, model, version, outcome
+
+
+class _Series(msgspec.Struct):
+    """Requests with one set of labels."""
+
+    counts: list[int]
+    sum_s: float = 0.0
+
+
+class _Numbers(msgspec.Struct):
+    """Everything that one process counts; adds up."""
+
+    requests: dict[str, _Series] = {}
+    sources: dict[str, int] = {}
+    in_flight: int = 0
+
+
+class FrontendMetrics(Collector):
+    """Counts requests, and renders them.
+
+    Args:
+        shared: folder where the processes of one port leave their numbers; None for a single process.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._series: dict[_Labels, _Series] = {}
+        self._numbers = _Numbers({}, {"model": 0, "local-cache": 0, "shared-cache": 0})
+        self._shared = shared
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def observe(self, app: str, model: str, version: str, outcome: str, duration_s: float) -> None:
+        """One request was answered."""
+        labels = (app, model, version, outcome)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = _Series([0] * (len(BUCKETS) + 1))
+            self._numbers.requests["\0".join(labels)] = series
+        series.counts[bisect_left(BUCKETS, duration_s)] += 1
+        series.sum_s += duration_s
+
+    def count_source(self, source: str) -> None:
+        """An answer came from the model or from a cache."""
+        sources = self._numbers.sources
+        sources[source] = sources.get(source, 0) + 1
+
+    def save(self, in_flight: int) -> None:
+        """Leave the numbers for the other processes."""
+        self._numbers.in_flight = in_flight
+        if self._shared is not None:
+            path = self._shared / f"{os.getpid()}.json"
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(self._numbers))
+            fresh.replace(path)
+
+    def _all(self) -> Iterator[_Numbers]:
+        yield self._numbers
+        if self._shared is not None:
+            own = f"{os.getpid()}.json"
+            for path in sorted(self._shared.glob("*.json")):
+                if path.name != own:
+                    yield msgspec.json.decode(path.read_bytes(), type=_Numbers)
+
+    def render(self, in_flight: int) -> bytes:
+        """The exposition text, totals over all processes of the port."""
+        self._numbers.in_flight = in_flight
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: labels come with traffic."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus-client at a scrape."""
+        requests: dict[str, _Series] = {}
+        sources: dict[str, int] = {}
+        in_flight = 0
+        for numbers in self._all():
+            in_flight += numbers.in_flight
+            for source, count in numbers.sources.items():
+                sources[source] = sources.get(source, 0) + count
+            for key, series in numbers.requests.items():
+                total = requests.setdefault(key, _Series([0] * (len(BUCKETS) + 1)))
+                total.counts = [a + b for a, b in zip(total.counts, series.counts, strict=True)]
+                total.sum_s += series.sum_s
+        yield from _request_families(requests)
+        yield from _other_families(sources, in_flight)
+
+
+def _request_families(requests: dict[str, _Series]) -> Iterator[Metric]:
+    names = ("app", "model", "version", "outcome")
+    total = CounterMetricFamily("skysail_frontend_requests", "Requests answered, by outcome.", labels=names)
+    duration = HistogramMetricFamily(
+        "skysail_frontend_request_duration_seconds", "From the request's arrival to its answer.", labels=names
+    )
+    for key, series in sorted(requests.items()):
+        labels = key.split("\0")
+        total.add_metric(labels, sum(series.counts))
+        cumulated, buckets = 0, []
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), series.counts, strict=True):
+            cumulated += count
+            buckets.append((bound, cumulated))
+        duration.add_metric(labels, buckets, series.sum_s)
+    yield total
+    yield duration
+
+
+def _other_families(sources: dict[str, int], in_flight: int) -> Iterator[Metric]:
+    hits = CounterMetricFamily("skysail_frontend_cache_hits", "Answers from a cache.", labels=("tier",))
+    for tier in ("local", "shared"):
+        hits.add_metric((tier,), sources.get(f"{tier}-cache", 0))
+    yield hits
+    misses = CounterMetricFamily("skysail_frontend_cache_misses", "Answers that a worker computed.")
+    misses.add_metric((), sources.get("model", 0))
+    yield misses
+    gauge = GaugeMetricFamily("skysail_frontend_in_flight", "Queries without an outcome yet.")
+    gauge.add_metric((), in_flight)
+    yield gauge
+    build = GaugeMetricFamily("skysail_frontend_build_info", "1, labelled with the version.", labels=("version",))
+    build.add_metric((__version__,), 1)
+    yield build

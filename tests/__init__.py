@@ -1,0 +1,1 @@
+"""Tests of Skysail; the folders mirror the packages."""
