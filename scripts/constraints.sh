@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # constraints.sh PYTHON: writes constraints.txt from the newest versions of everything that the Makefile installs.
+# PYTHON should be the oldest that Skysail supports: what runs there runs on the newer ones too.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

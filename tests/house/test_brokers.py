@@ -5,6 +5,7 @@ from tests.house.records import committed_offset, create_topic, produce, read, t
 from tests.services import Kafka, Service, Tansu
 from tests.services.factory import Factory
 from tests.services.readiness import broker_answers
+from tests.waiting import wait_until
 
 VALUES = [str(number).encode() for number in range(100)]
 
@@ -72,8 +73,7 @@ def test_a_paused_kafka_keeps_its_connections_but_does_not_answer(own_kafka: Fac
     assert not broker_answers(kafka.port)
     kafka.resume()
 
-    kafka.wait_ready()
-    assert broker_answers(kafka.port)
+    assert wait_until(lambda: broker_answers(kafka.port), 20, "an answer after the pause")
 
 
 def test_a_kafka_takes_properties_of_its_own(own_kafka: Factory[Kafka]) -> None:

@@ -6,6 +6,7 @@ import redis
 from tests.services import Redis, Valkey
 from tests.services.factory import Factory
 from tests.services.readiness import store_answers
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=["own_redis", "own_embedded_store"])
@@ -57,8 +58,7 @@ def test_a_paused_store_does_not_answer(own_store: Callable[[], Redis]) -> None:
     assert not store_answers(store.port)
     store.resume()
 
-    store.wait_ready()
-    assert store_answers(store.port)
+    assert wait_until(lambda: store_answers(store.port), 20, "an answer after the pause")
 
 
 def test_the_shared_stores_are_different_servers(redis_server: Redis, embedded_store: Valkey) -> None:

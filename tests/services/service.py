@@ -1,5 +1,6 @@
 """A server process that a test starts, stops, kills and starts again."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -146,8 +147,11 @@ class Service(ABC):
         process.wait()
 
     def pause(self) -> None:
-        """Freezes the server (SIGSTOP): its connections stay open and nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        """Freezes the server (SIGSTOP) and returns once it stands still: connections stay open, nothing answers."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        # All its threads have stopped when the kernel says so; WNOWAIT leaves an exit for Popen to see.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Lets a paused server go on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis.asyncio
@@ -10,7 +10,8 @@ from hypothesis import settings
 
 from skysail.topics.names import KeyNames
 from skysail.topics.store.connection import async_store
-from tests.services import Redis
+from tests.services import Kafka, Redis
+from tests.services.factory import factory_of
 
 # A machine that runs a JVM beside the tests stalls now and then; an example's duration says nothing about the code.
 settings.register_profile("skysail", deadline=None)
@@ -22,6 +23,13 @@ def store(request: pytest.FixtureRequest) -> Redis:
     """A store of each kind, shared by the run's tests."""
     service: Redis = request.getfixturevalue(request.param)
     return service
+
+
+@pytest.fixture(scope="session")
+def fragile_kafka() -> Iterator[Kafka]:
+    """A Kafka that tests may stop and pause, when they start or resume it again: a JVM takes seconds to start."""
+    with factory_of(Kafka) as start:
+        yield start()
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def test_librdkafka_takes_each_configuration_without_a_warning() -> None:
         def log(self, _level: int, _format: str, *args: object) -> None:
             warnings.extend(str(each) for each in args if "CONFWARN" in str(each))
 
-    for user in ({"bootstrap.servers": "127.0.0.1:1"}, USER):
+    for properties in ({"bootstrap.servers": "127.0.0.1:1"}, USER):
+        user = {**properties, "log_level": 6}
         AdminClient(client_config(user), logger=Log()).poll(0)
         Producer(producer_config(user), logger=Log()).poll(0)
         consumer = Consumer(consumer_config(user, "g"), logger=Log())

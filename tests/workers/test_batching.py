@@ -134,7 +134,8 @@ def test_a_small_batchs_miss_that_was_a_stall_is_undone_after_two_full_batches_i
 def test_two_small_batches_that_miss_one_after_the_other_are_believed() -> None:
     sizer = AimdBatchSizer(OBJECTIVE_S, start=500)
     sizer.observe(30, 2 * OBJECTIVE_S)
-    sizer.observe(20, 1.4 * OBJECTIVE_S)
+    sizer.observe(20, 10 * OBJECTIVE_S)
+    assert sizer.cap == 10
     done = run_full(sizer, lambda rows: 0.07 * rows * OBJECTIVE_S, 10)
     assert max(rows for rows, _ in done) < 20
     assert 12 <= sizer.cap <= 14

@@ -70,6 +70,7 @@ def test_every_failing_unit_was_run_alone_and_no_unit_runs_again_after_its_outco
     assert {unit for units in model.calls if len(units) == 1 for unit in units} >= poison
     settled: set[int] = set()
     for units in model.calls:
+        assert units == list(range(units[0], units[-1] + 1))
         assert not settled.intersection(units)
         if len(units) == 1 or not poison.intersection(units):
             settled.update(units)

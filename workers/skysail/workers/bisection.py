@@ -129,7 +129,8 @@ def predict_bisecting(predict: Callable[[Sequence[int]], OutputsT], rows: Sequen
     """Runs a batch so that a raise, or a wrong number of outputs, fails only the units that cause it.
 
     Args:
-        predict: takes the indices of the units to run and returns their outputs, one a row, in the same order.
+        predict: takes the indices of the units to run, which are consecutive, and returns their outputs, one a row, in
+            the same order.
         rows: the rows of each unit (>= 1).
 
     Returns:

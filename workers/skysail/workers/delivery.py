@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -28,7 +28,7 @@ _FINAL = "WRONGTYPE"
 class Store(Protocol):
     """The store's end: many commands, one round trip."""
 
-    def execute(self, commands: list[Command]) -> list[Any]:
+    def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Answers in order; raises UnavailableError when the store is away."""
         ...
 
@@ -138,4 +138,4 @@ def _rejected(commands: list[Command], answers: list[Any]) -> tuple[list[Command
 
 def _is_outcome(command: Command) -> bool:
     """Whether a query's outcome would be lost without it: a reply or a job, but no cached answer or expiry."""
-    return command[0] == "XADD" or command[3:4] == ("NX",)
+    return command[0] == "XADD" or (command[0], *command[3:4]) == ("SET", "NX")

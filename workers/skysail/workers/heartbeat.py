@@ -6,14 +6,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import structlog
 
 from skysail.topics.errors import UnavailableError
 from skysail.topics.names import KeyNames
 from skysail.topics.specs import ModelSpec, WorkerHeartbeat, WorkerState
-from skysail.topics.store.connection import PipelinedStore
+from skysail.topics.store.connection import Command
 from skysail.topics.store.workers import farewell_commands, heartbeat_commands
 from skysail.workers.stats import WorkerStats
 
@@ -65,13 +66,25 @@ class Heartbeat:
         )
 
 
+class HeartbeatStore(Protocol):
+    """A store connection of the heartbeat's own."""
+
+    def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Raises UnavailableError when the store is away."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection."""
+        ...
+
+
 class HeartbeatWriter:
     """A thread that writes heartbeats through a store connection of its own.
 
     A store that is away is tried again with the next beat, and noted in the log once.
     """
 
-    def __init__(self, store: PipelinedStore, keys: KeyNames, heartbeat: Heartbeat, interval_s: float) -> None:
+    def __init__(self, store: HeartbeatStore, keys: KeyNames, heartbeat: Heartbeat, interval_s: float) -> None:
         self._store = store
         self._keys = keys
         self._heartbeat = heartbeat

@@ -88,6 +88,9 @@ class ConsumerKeeper:
             self._guard_predict()
             if self._is_long_lent():
                 self._serve()
+        self._cancel_watch()
+
+    def _cancel_watch(self) -> None:
         if self._predict_timeout_s:
             faulthandler.cancel_dump_traceback_later()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
@@ -136,7 +137,10 @@ class WorkerProcess:
             self._stats.state = WorkerState.FAILED
             _log.exception("model_not_loaded")
             return None
-        _log.info("model_loaded", framework=spec.framework)
+        # What a model holds stays for good: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        _log.info("model_loaded")
         return model
 
     def _metrics(self, crashed: int) -> Metrics:

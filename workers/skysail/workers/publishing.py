@@ -17,7 +17,6 @@ __all__ = ["Publisher"]
 _log = structlog.get_logger(__name__)
 
 _FLUSH_S = 5.0
-_ASK_S = 2.0
 #: How long a topic that does not exist is remembered as such.
 _MISSING_S = 10.0
 
@@ -28,6 +27,7 @@ class Publisher:
     Args:
         producer: a factory, given the callback for failures.
         patience: waits between tries while the broker is away.
+        ask_s: how long the broker may take to say whether a topic exists.
         clock: monotonic seconds.
     """
 
@@ -35,10 +35,12 @@ class Publisher:
         self,
         producer: Callable[[FailureCallback], RecordProducer],
         patience: Patience,
+        ask_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer(self._note_failure)
         self._patience = patience
+        self._ask_s = ask_s
         self._clock = clock
         self._failed: dict[bytes | None, str] = {}
         self._known: set[str] = set()
@@ -113,11 +115,11 @@ class Publisher:
         until = self._missing.get(topic)
         if until is not None and self._clock() < until:
             return False
-        if self._producer.learn(topic, _ASK_S):
+        if self._producer.learn(topic, self._ask_s):
             self._known.add(topic)
             self._missing.pop(topic, None)
             return True
-        if not self._producer.probe(_ASK_S):
+        if not self._producer.probe(self._ask_s):
             return None
         self._missing[topic] = self._clock() + _MISSING_S
         return False

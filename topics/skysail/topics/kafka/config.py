@@ -14,7 +14,9 @@ _COMMON: dict[str, Any] = {
     "client.id": "skysail",
     "socket.keepalive.enable": True,
     "socket.nagle.disable": True,
-    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.ms": 100,
+    # librdkafka would write a line for each failed attempt to connect; errors come through the error callback.
+    "log_level": 2,
     "reconnect.backoff.max.ms": 1000,
     "allow.auto.create.topics": False,
     "topic.metadata.refresh.fast.interval.ms": 50,

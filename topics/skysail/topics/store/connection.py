@@ -71,7 +71,7 @@ class PipelinedStore:
             connection = self._connection or self._connect()
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [self._read(connection) for _ in commands]
-        except STORE_DOWN as error:
+        except (*STORE_DOWN, ResponseError) as error:  # the latter refuses the user or the database
             self.close()
             message = f"the store is away: {error}"
             raise UnavailableError(message) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skysail.topics.errors import DecodeError
 from skysail.topics.records import Reply, ReplyBatch, decode_reply_batch, encode_reply_batch
 from skysail.topics.store.connection import Command
 
@@ -18,8 +19,9 @@ def decode_job(data: bytes) -> tuple[ReplyBatch, Reply]:
 
     Raises:
         DecodeError: when the bytes are not a batch of one reply.
-        ValueError: when it does not hold exactly one.
     """
     batch = decode_reply_batch(data)
-    (reply,) = batch.replies
-    return batch, reply
+    if len(batch.replies) != 1:
+        message = f"a job holds {len(batch.replies)} outcomes: expected one"
+        raise DecodeError(message, data)
+    return batch, batch.replies[0]

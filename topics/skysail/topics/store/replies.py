@@ -6,6 +6,7 @@ length and give it a time to live, so the stream of a client that died goes away
 
 from __future__ import annotations
 
+from skysail.topics.errors import DecodeError
 from skysail.topics.names import KeyNames
 from skysail.topics.records import ReplyBatch, decode_reply_batch, encode_reply_batch
 from skysail.topics.store.channel import StoreChannel
@@ -55,8 +56,17 @@ class ReplyStream:
         if answer is None:
             return []
         ((_, entries),) = answer
-        self._last = entries[-1][0]
-        return [decode_reply_batch(fields[1]) for _, fields in entries]
+        batches: list[ReplyBatch] = []
+        for entry_id, fields in entries:
+            try:
+                batches.append(decode_reply_batch(fields[1]))
+            except DecodeError:
+                if batches:  # they are handed out first; the next call meets the bad entry again
+                    break
+                self._last = entry_id
+                raise
+            self._last = entry_id
+        return batches
 
     def renewal_commands(self) -> list[Command]:
         """Keep the stream alive, and drop the entries that have been read. To be sent over another channel."""

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from skysail.topics.errors import BadInputError, DecodeError
+from skysail.topics.errors import BadInputError
+from skysail.topics.payloads import decode_json
 from skysail.topics.records import Query
 from skysail.workers.work import Work
 
@@ -44,15 +45,10 @@ def decode_typed(decoder: msgspec.json.Decoder[Any], payload: bytes, expected: s
     """
     try:
         return decoder.decode(payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        decode_json(payload)  # the decoder stops at the first wrong type, and what follows may be no JSON at all
         message = f"expected {expected}: {error}"
         raise BadInputError(message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"not valid JSON: {error}"
-        raise DecodeError(message, payload) from None
-    except RecursionError:
-        message = "not valid JSON: nested too deeply"
-        raise DecodeError(message, payload) from None
 
 
 def check_rows(query: Query, rows: int, *, self_describing: bool = False) -> None:

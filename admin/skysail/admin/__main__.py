@@ -1,0 +1,68 @@
+"""`python -m skysail.admin`: the management API, and the local manager's workers."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from skysail.admin.build import build_admin
+from skysail.topics.logs import configure
+from skysail.topics.settings import Settings
+
+__all__ = ["main"]
+
+#: Exit status when the port is taken.
+PORT_IN_USE = 98
+#: Workers are given 30 s to drain; requests that wait for them get as long.
+_DRAIN_S = 35
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read settings, flags over environment, and serve."""
+    parser = argparse.ArgumentParser(prog="skysail-admin", description=__doc__)
+    parser.add_argument("--host", help="address to listen on (SKYSAIL_ADMIN__HOST; 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (SKYSAIL_ADMIN__PORT; 1338)")
+    parser.add_argument("--manager", choices=("local", "external"), help="who runs workers (SKYSAIL_ADMIN__MANAGER)")
+    flags = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    try:
+        settings = Settings()
+        admin = settings.admin.model_validate({**settings.admin.model_dump(), **flags})
+    except ValidationError as error:
+        parser.error(str(error))
+    configure(settings.log_level, settings.log_format)
+    sys.exit(_serve(settings.model_copy(update={"admin": admin})))
+
+
+def _serve(settings: Settings) -> int:
+    own = settings.admin
+    listener = socket.socket(socket.AF_INET6 if ":" in own.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((own.host, own.port))
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        reason = "is in use; choose another with --port" if in_use else f"cannot be used: {error}"
+        sys.stderr.write(f"skysail-admin: {own.host}:{own.port} {reason}\n")
+        return PORT_IN_USE if in_use else 1
+    config = uvicorn.Config(
+        build_admin(settings),
+        loop="asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What commands share: where the admin process is, and output as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+if TYPE_CHECKING:
+    from skysail.admin.connection import Connection
+
+__all__ = ["Admin", "Form", "Frontend", "Output", "connect", "show"]
+
+
+class Form(StrEnum):
+    """How to print."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Admin = Annotated[str, typer.Option("--admin", envvar="SKYSAIL_ADMIN_URL", help="URL of the admin process.")]
+Frontend = Annotated[str, typer.Option("--frontend", envvar="SKYSAIL_FRONTEND_URL", help="URL of a frontend.")]
+Output = Annotated[Form, typer.Option("-o", "--output", help="How to print.")]
+
+ADMIN_URL = "http://127.0.0.1:1338"
+FRONTEND_URL = "http://127.0.0.1:1337"
+
+
+def connect(admin: str, frontend: str = FRONTEND_URL) -> Connection:
+    """The admin library."""
+    from skysail.admin.connection import Connection
+
+    return Connection(admin, frontend_url=frontend)
+
+
+def show(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Form, columns: Sequence[str] = ()) -> None:
+    """Print rows as a table of the named columns, or everything as JSON."""
+    if form is Form.JSON:
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if isinstance(rows, Mapping):
+        rows = [{"": name, "value": value} for name, value in rows.items()]
+        columns = ("", "value")
+    table = Table(*(column.replace("_", " ") for column in columns), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_text(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,1 @@
+"""Deployers: a model, its code and what it was trained with, in one line from where it was trained."""

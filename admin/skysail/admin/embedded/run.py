@@ -1,0 +1,61 @@
+"""`python -m skysail.admin.embedded.run OPTIONS`: the stack as a process; `skysail up` and `--detach` both run this."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from skysail.admin.embedded.options import StackOptions
+from skysail.admin.embedded.stack import Stack
+from skysail.admin.embedded.state import UpInfo
+from skysail.topics.errors import SkysailError
+from skysail.topics.logs import configure
+
+__all__ = ["announce", "main", "run_stack"]
+
+
+def announce(info: UpInfo) -> str:
+    """What people are told once all parts answer."""
+    lines = [
+        f"Skysail is up (pid {info.pid}).",
+        f"  predict   {info.frontend}/<application>/predict   docs {info.frontend}/docs",
+        f"  admin     {info.admin}/docs",
+        f"  kafka     {info.kafka}{'  (embedded)' if info.embedded_broker else ''}",
+        f"  redis     {info.redis}{'  (embedded)' if info.embedded_store else ''}",
+    ]
+    if info.embedded_broker:
+        lines.append("The embedded broker keeps records in memory: queries in flight do not survive `skysail down`.")
+    return "\n".join(lines)
+
+
+def run_stack(options: StackOptions) -> int:
+    """Run in the foreground; returns the exit status."""
+    configure("info", "text")
+
+    def ready(info: UpInfo) -> None:
+        sys.stdout.write(announce(info) + "\n")
+        sys.stdout.flush()
+
+    try:
+        asyncio.run(Stack(options, ready).run())
+    except SkysailError as error:
+        sys.stderr.write(f"skysail up: {error}\n")
+        return 1
+    return 0
+
+
+def main() -> None:
+    """The process of `--detach`."""
+
+    def path(kind: Any, value: Any) -> Any:
+        return kind(value) if kind is Path else value
+
+    sys.exit(run_stack(msgspec.json.decode(sys.argv[1], type=StackOptions, dec_hook=path)))
+
+
+if __name__ == "__main__":
+    main()
