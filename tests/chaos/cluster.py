@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,12 @@ class Cluster:
     def _answers(self, url: str, part: Part) -> None:
         wait_until(lambda: ok(url), _START_S, lambda: f"{url} answers 200\n{part.log_tail()}")
 
-    @property
+    @cached_property
     def connection(self) -> Connection:
         """The admin library."""
-        return Connection(
-            f"http://127.0.0.1:{self.admin_port}", frontend_url=self.url(""), signing_key=self._key.encode()
-        )
+        url = f"http://127.0.0.1:{self.admin_port}"
+        connection = Connection(url, frontend_url=self.url(""), signing_key=self._key.encode())
+        return self._stack.enter_context(connection)
 
     def url(self, path: str, frontend: int = 0) -> str:
         """A URL of one of the frontends."""

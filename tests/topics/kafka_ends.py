@@ -26,6 +26,11 @@ class RecordingListener:
     def revoked(self, partitions: Iterable[Place], *, lost: bool) -> None:
         self.told.append(("lost" if lost else "revoked", sorted(partitions)))
 
+    @property
+    def gone(self) -> list[Place]:
+        """Every partition that was revoked or lost."""
+        return [place for kind, places in self.told if kind != "assigned" for place in places]
+
 
 def make_topics(bootstrap_servers: str, partitions: Mapping[str, int]) -> None:
     """Create topics and wait until they are there."""

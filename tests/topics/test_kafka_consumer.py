@@ -247,12 +247,11 @@ def test_a_member_that_was_silent_for_too_long_learns_that_its_partitions_are_lo
     def back() -> bool:
         silent.poll(1, 0.05)
         other.poll(1, 0.05)
-        return len(silent.assignment()) == 2
+        return len(told.gone) == 4 and len(silent.assignment()) == 2
 
     wait_until(back, 20, lambda: f"the silent member has a share again: {told.told}")
     # A rebalance that was under way may be told before the loss: its commits fail.
-    gone = [place for kind, places in told.told if kind != "assigned" for place in places]
-    assert sorted(gone) == [(topic, partition) for partition in range(4)]
+    assert sorted(told.gone) == [(topic, partition) for partition in range(4)]
     assert "lost" in [kind for kind, places in told.told if places]
     assert told.failed
     assert told.failed[0][0] == {(topic, 0): 1}

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka.admin import (
-    AdminClient,
-    ConfigResource,
-)
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
 from skysail.topics.errors import ConflictError, UnavailableError
 from skysail.topics.kafka.config import MAX_RECORD_BYTES

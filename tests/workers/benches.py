@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import redis
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -100,6 +100,10 @@ class KafkaBench:
     def create(self, partitions: int, *topics: str) -> None:
         admin = TopicAdmin(self._settings.librdkafka(), 1)
         asyncio.run(admin.create(dict.fromkeys(topics, partitions)))
+        self.know(partitions, *topics)
+
+    def know(self, partitions: int, *topics: str) -> None:
+        """These topics exist."""
         self._partitions |= dict.fromkeys(topics, partitions)
 
     def send(
@@ -132,6 +136,10 @@ class KafkaBench:
         places = [TopicPartition(topic, partition) for partition in range(self._partitions[topic])]
         try:
             return sum(max(place.offset, 0) for place in consumer.committed(places, timeout=10))
+        except KafkaException as error:
+            if error.args[0].retriable():  # the coordinator is moving, or has just started
+                return 0
+            raise
         finally:
             consumer.close()
 

@@ -19,6 +19,7 @@ from skysail.topics.kafka.consumer import KafkaConsumer
 from skysail.topics.kafka.producer import KafkaProducer
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.settings import KafkaSettings
+from skysail.workers.logs import Damped
 
 __all__ = ["BrokerEnds", "KafkaEnds"]
 
@@ -58,7 +59,7 @@ class KafkaEnds:
             self._properties,
             group,
             listener,
-            on_error=lambda text: _log.warning("consumer_error", error=text),
+            on_error=Damped(_log, "consumer_error"),
             on_commit_failure=on_commit_failure,
         )
 

@@ -37,6 +37,7 @@ class CurrentFollower:
         self._model = model
         self._on_change = on_change
         self._known: str | None = None
+        self._away = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="current version", daemon=True)
 
@@ -45,22 +46,26 @@ class CurrentFollower:
         try:
             self._take()
         except STORE_DOWN as error:
-            _log.warning("registry_away", error=str(error))
+            self._note_away(error)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following; the thread ends with the process if it is inside a read."""
+        """Stop following; the thread ends with the read that it is in, or with the process."""
         self._stopped.set()
-        self._store.close()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._follow()
             except STORE_DOWN as error:
-                if not self._stopped.is_set():
-                    _log.warning("registry_away", error=str(error))
+                self._note_away(error)
                 self._stopped.wait(_RETRY_S)
+        self._store.close()
+
+    def _note_away(self, error: Exception) -> None:
+        if not self._away:
+            _log.warning("registry_away", error=str(error))
+        self._away = True
 
     def _follow(self) -> None:
         last = self._last_change()
@@ -79,6 +84,9 @@ class CurrentFollower:
         version = raw.decode() if raw is not None else None
         if version is None and not self._store.exists(self._keys.epoch):
             return
+        if self._away:
+            self._away = False
+            _log.info("registry_back")
         if version != self._known:
             self._known = version
             self._on_change(version)

@@ -10,7 +10,7 @@ from skysail.admin.deployers.capture import capture, round_trip
 from skysail.admin.deployers.options import DeployOptions, model_spec
 from skysail.admin.deployers.package import ship
 from skysail.admin.deployers.trial import try_predict
-from skysail.topics.errors import ArtifactError
+from skysail.topics.errors import ArtifactError, SkysailError
 from skysail.topics.specs import InputType, parse_input_type
 
 __all__ = ["create_endpoint", "deploy_python_closure"]
@@ -62,5 +62,9 @@ def create_endpoint(  # noqa: PLR0917 - Clipper's signature
 ) -> None:
     """Register an application, deploy a function and link the two, all under one name, as Clipper's does."""
     connection.register_application(name, input_type, default_output, slo_micros)
-    deploy_python_closure(connection, name, version, func, input_type=input_type, **options)
-    connection.link_model_to_app(name, name)
+    try:
+        deploy_python_closure(connection, name, version, func, input_type=input_type, **options)
+        connection.link_model_to_app(name, name)
+    except SkysailError:
+        connection.delete_application(name)  # nothing is left half done
+        raise
