@@ -62,11 +62,16 @@ class Stage:
         self.replies = Replies(bench, redis_url, namespace)
         self.workers: list[LoopWorker] = []
         self.shared = self.names.model("m")
-        self.group = self.names.group("m")
         bench.create(PARTITIONS, self.shared)
 
     def topic(self, version: str = "1") -> str:
         return self.names.version("m", version)
+
+    def committed(self, topic: str) -> int:
+        """Sum of the offsets committed on a topic, in the group that reads it."""
+        version = topic.split(".")[4]
+        group = self.names.model_group("m") if topic == self.shared else self.names.version_group("m", version)
+        return self.bench.committed(group, topic)
 
     def worker(self, function: Callable[[Any], Any], version: str = "1", **spec: Any) -> LoopWorker:
         """A worker that is not started; its topic exists."""
@@ -107,7 +112,7 @@ class Stage:
 
     def wait_committed(self, count: int, topic: str | None = None) -> None:
         place = topic or self.topic()
-        wait_until(lambda: self.bench.committed(self.group, place) >= count, 40, f"{count} committed on {place}")
+        wait_until(lambda: self.committed(place) >= count, 40, f"{count} committed on {place}")
 
     def close(self) -> None:
         for worker in self.workers:
@@ -327,7 +332,7 @@ def test_what_a_worker_did_not_finish_is_done_by_the_next_one_and_nothing_is_los
     answered = len(stage.replies.by_id)
     assert 0 < answered < 100
     # What was answered was committed before the worker left, so nothing is computed twice.
-    assert stage.bench.committed(stage.group, stage.topic()) == answered
+    assert stage.committed(stage.topic()) == answered
     stage.start(slow, batch=BatchSpec(policy="fixed", size=8))
     stage.replies.wait_for(ids)
     assert set(stage.replies.copies.values()) == {1}

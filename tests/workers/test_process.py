@@ -68,7 +68,6 @@ class Stage:
         self.deployment = Deployment(kafka.address, redis_url, namespace, folder)
         self.bench = KafkaBench(kafka.address, **self.deployment.kafka_properties)
         self.replies = Replies(self.bench, redis_url, namespace)
-        self.group = self.deployment.topics.group("m")
         self.shared = self.deployment.topics.model("m")
 
     def topic(self, version: str = "1") -> str:
@@ -104,7 +103,9 @@ class Stage:
         wait_until(answered, 30, f"{count} answers")
 
     def committed(self, topic: str | None = None) -> int:
-        return self.bench.committed(self.group, topic or self.topic())
+        names, place = self.deployment.topics, topic or self.topic()
+        group = names.model_group("m") if place == self.shared else names.version_group("m", place.split(".")[4])
+        return self.bench.committed(group, place)
 
     def wait_committed(self, count: int) -> None:
         wait_until(lambda: self.committed() >= count, 30, lambda: f"{count} committed; there are {self.committed()}")

@@ -55,9 +55,13 @@ class TopicNames(msgspec.Struct, frozen=True):
         """Feedback that came in for an application."""
         return f"skysail.{self.namespace}.apps.{app}.feedback"
 
-    def group(self, model: str) -> str:
-        """The consumer group of all workers of a model, of whatever version."""
+    def model_group(self, model: str) -> str:
+        """The consumer group that reads the model's topic: the workers of whichever version is current."""
         return f"skysail.{self.namespace}.{model}"
+
+    def version_group(self, model: str, version: str) -> str:
+        """The consumer group that reads a version's topic: the workers of that version."""
+        return f"skysail.{self.namespace}.{model}.{version}"
 
 
 class KeyNames(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from skysail.topics.errors import BadInputError, DecodeError, ModelError
 from skysail.topics.payloads import TENSOR
 from skysail.topics.records import Outcome, Reply
 from skysail.topics.specs import ModelSpec
+from skysail.workers.batching import largest_batch
 from skysail.workers.bisection import predict_bisecting
 from skysail.workers.finished import Finished
 from skysail.workers.inputs import reader_for
@@ -45,7 +46,7 @@ class Executor:
         self._observe = observe
         self._reader = reader_for(spec)
         self._outputs = spec.outputs
-        self._largest = spec.batch.size or spec.batch.max_rows
+        self._largest = largest_batch(spec.batch)
         self._predict_s = 0.0
 
     def run(self, works: Sequence[Work], finished: Finished) -> None:

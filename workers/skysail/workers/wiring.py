@@ -25,6 +25,7 @@ from skysail.workers.metrics import Metrics
 from skysail.workers.offsets import OffsetTracker
 from skysail.workers.outcomes import OutcomeWriter
 from skysail.workers.pacing import Pacing
+from skysail.workers.paired import PairedConsumer
 from skysail.workers.publishing import Publisher
 from skysail.workers.recording import Recorder
 from skysail.workers.runner import BatchRunner
@@ -105,7 +106,11 @@ def assemble(means: Means, on_settled: Callable[[], None]) -> Line:
         on_gained=suspicion.raise_doubt,
         on_settled=on_settled,
     )
-    consumer = assignment.consumer = means.broker.consumer(topics.group(spec.name), assignment, committer.failed)
+    consumer = assignment.consumer = PairedConsumer(
+        means.broker.consumer(topics.version_group(spec.name, spec.version), assignment, committer.failed),
+        topics.model(spec.name),
+        lambda: means.broker.consumer(topics.model_group(spec.name), assignment, committer.failed),
+    )
     keeper = ConsumerKeeper(consumer.keep_alive, predict_timeout_s=spec.predict_timeout_s)
     publisher = Publisher(means.broker.producer, patience)
     pacing = Pacing(intake, _sizer(spec), BatchWait(spec.batch.wait_ms))
