@@ -362,3 +362,5 @@ def test_a_promotion_hands_the_models_topic_to_the_other_version(stage: Stage) -
     assert stage.answer("own") == [1.0]
     assert set(stage.replies.outcomes().values()) == {"ok"}
     stage.wait_committed(20 + len(sent), stage.shared)
+    # What the old version had answered was committed before it let go of the topic.
+    assert set(stage.replies.copies.values()) == {1}

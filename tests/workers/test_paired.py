@@ -121,3 +121,18 @@ def test_both_groups_are_kept_alive_known_and_left() -> None:
     pair.consumer.close()
     assert pair.own.events[-2:] == ["keep_alive", "close"]
     assert pair.shared[0].events[-2:] == ["keep_alive", "close"]
+
+
+def test_what_is_done_on_the_models_topic_can_be_committed_while_its_group_is_left() -> None:
+    pair = Pair()
+    pair.consumer.subscribe([OWN, SHARED])
+    (shared,) = pair.shared
+    leave = shared.close
+
+    def commit_and_leave() -> None:
+        pair.consumer.commit({(SHARED, 0): 3}, wait=True)
+        leave()
+
+    shared.close = commit_and_leave  # type: ignore[method-assign]
+    pair.consumer.subscribe([OWN])
+    assert shared.events[-2:] == [("commit", {(SHARED, 0): 3}, True), "close"]

@@ -128,6 +128,11 @@ class BatchSpec(msgspec.Struct, frozen=True, kw_only=True):
             message = f"batch.wait_ms is {self.wait_ms}: expected 0 or more"
             raise BadInputError(message)
 
+    @property
+    def largest(self) -> int:
+        """Rows that predict is given at most, whatever is learned."""
+        return min(self.size or self.max_rows, self.max_rows) if self.policy == "fixed" else self.max_rows
+
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model. Immutable once registered.

@@ -12,7 +12,6 @@ from skysail.topics.errors import BadInputError, DecodeError, ModelError
 from skysail.topics.payloads import TENSOR
 from skysail.topics.records import Outcome, Reply
 from skysail.topics.specs import ModelSpec
-from skysail.workers.batching import largest_batch
 from skysail.workers.bisection import predict_bisecting
 from skysail.workers.finished import Finished
 from skysail.workers.inputs import reader_for
@@ -46,7 +45,7 @@ class Executor:
         self._observe = observe
         self._reader = reader_for(spec)
         self._outputs = spec.outputs
-        self._largest = largest_batch(spec.batch)
+        self._largest = spec.batch.largest
         self._predict_s = 0.0
 
     def run(self, works: Sequence[Work], finished: Finished) -> None:

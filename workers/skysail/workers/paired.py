@@ -60,10 +60,10 @@ class PairedConsumer:
             self._shared.subscribe([self._shared_topic])
 
     def _close_shared(self) -> None:
-        shared, self._shared = self._shared, None
+        if self._shared is not None:
+            self._shared.close()  # its listener commits what is done, through this object
+            self._shared = None
         self._shared_spoke_last = False
-        if shared is not None:
-            shared.close()
 
     def poll(self, max_records: int, timeout_s: float) -> list[ConsumedRecord]:
         """Up to `max_records` of either topic; waits for the first on the topic that spoke last."""

@@ -98,18 +98,23 @@ def assemble(means: Means, on_settled: Callable[[], None]) -> Line:
     intake = Intake(tracker, settings.crash_limit)
     subscription = Subscription(topics, spec)
     suspicion = Suspicion(SuspectStore(means.store, keys, spec.name), intake, patience)
-    assignment = Assignment(
-        subscription.version_topic,
-        intake,
-        committer,
-        stats,
-        on_gained=suspicion.raise_doubt,
-        on_settled=on_settled,
-    )
-    consumer = assignment.consumer = PairedConsumer(
-        means.broker.consumer(topics.version_group(spec.name, spec.version), assignment, committer.failed),
+
+    def follow(on_assigned: Callable[[], None]) -> Assignment:
+        return Assignment(
+            subscription.version_topic,
+            intake,
+            committer,
+            stats,
+            on_gained=suspicion.raise_doubt,
+            on_settled=on_assigned,
+        )
+
+    # A worker is ready when the group of its version's topic has settled, whatever becomes of the model's topic.
+    own, shared = follow(on_settled), follow(lambda: None)
+    consumer = own.consumer = shared.consumer = PairedConsumer(
+        means.broker.consumer(topics.version_group(spec.name, spec.version), own, committer.failed),
         topics.model(spec.name),
-        lambda: means.broker.consumer(topics.model_group(spec.name), assignment, committer.failed),
+        lambda: means.broker.consumer(topics.model_group(spec.name), shared, committer.failed),
     )
     keeper = ConsumerKeeper(consumer.keep_alive, predict_timeout_s=spec.predict_timeout_s)
     publisher = Publisher(means.broker.producer, patience)
@@ -143,5 +148,5 @@ def assemble(means: Means, on_settled: Callable[[], None]) -> Line:
 
 def _sizer(spec: ModelSpec) -> BatchSizer:
     batch = spec.batch
-    fixed_rows = batch.size if batch.policy == "fixed" else None
-    return make_batch_sizer(batch.policy, spec.objective_ms / 1000, max_rows=batch.max_rows, fixed_rows=fixed_rows)
+    fixed_rows = batch.largest if batch.policy == "fixed" else None
+    return make_batch_sizer(batch.policy, spec.objective_ms / 1000, max_rows=batch.largest, fixed_rows=fixed_rows)
