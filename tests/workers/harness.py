@@ -49,6 +49,7 @@ class Worker:
 
     def __init__(self, name: str, environment: dict[str, str], heartbeats: Callable[[], list[WorkerHeartbeat]]) -> None:
         self.log = LOGS / f"worker-{name}.log"
+        self.command = [sys.executable, "-m", "skysail.workers"]
         self._environment = environment
         self._heartbeats = heartbeats
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +58,7 @@ class Worker:
         LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "skysail.workers"],
+                self.command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

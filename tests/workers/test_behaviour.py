@@ -339,6 +339,29 @@ def test_what_a_worker_did_not_finish_is_done_by_the_next_one_and_nothing_is_los
     stage.wait_committed(100)
 
 
+def test_partitions_go_to_another_worker_while_a_batch_runs_and_the_batch_is_answered(stage: Stage) -> None:
+    running, going = threading.Event(), threading.Event()
+
+    def slow(batch: Any) -> Any:
+        running.set()
+        going.wait(50)
+        return sums(batch)
+
+    first = stage.start(slow, batch=BatchSpec(policy="fixed", size=1))
+    ids = [f"q{partition}" for partition in range(PARTITIONS)]
+    for partition, query_id in enumerate(ids):
+        stage.ask(stage.vector(float(partition), query_id=query_id), partition=partition)
+    assert running.wait(40)
+    second = stage.start(sums)
+    # The first worker is inside predict; it lets go of half of its partitions all the same.
+    wait_until(lambda: len(second.stats.partitions) == 2, 40, "the second worker has its share")
+    assert len(first.stats.partitions) == 2
+    going.set()
+    stage.replies.wait_for(ids)
+    assert [stage.answer(query_id) for query_id in ids] == [[float(i)] for i in range(PARTITIONS)]
+    stage.wait_committed(PARTITIONS)
+
+
 def test_a_promotion_hands_the_models_topic_to_the_other_version(stage: Stage) -> None:
     old = stage.start(sums, "1", current=True)
     new = stage.start(lambda batch: -sums(batch), "2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,6 +176,40 @@ def test_a_version_that_is_not_registered_ends_the_worker(stage: Stage) -> None:
     assert worker.wait_exit(30) == ExitStatus.NOT_REGISTERED
 
 
+def test_flags_win_over_the_environment(stage: Stage) -> None:
+    stage.deploy(adder())
+    worker = stage.deployment.worker("another", "9")
+    worker.command += ["--model", "m", "--version", "1"]
+    worker.start()
+    beat = worker.wait_ready()
+    assert (beat.model, beat.version) == ("m", "1")
+
+
+def test_a_version_without_an_artifact_is_served_by_a_worker_of_your_own(stage: Stage, tmp_path: Path) -> None:
+    stage.deploy(adder())
+    own = tmp_path / "own_worker.py"
+    own.write_text(OWN_WORKER)
+    worker = stage.deployment.worker("m", "1")
+    worker.command = [sys.executable, str(own)]
+    worker.start()
+    worker.wait_ready()
+    queries = stage.many(3)
+    stage.ask(*queries)
+    stage.wait_for(queries, worker)
+    assert [stage.replies.by_id[query.id].value for query in queries] == [b"[10.0]", b"[9.0]", b"[8.0]"]
+    assert worker.stop() == ExitStatus.DRAINED
+
+
+OWN_WORKER = """
+import sys
+from skysail.topics.settings import Settings
+from skysail.workers.serving import serve
+from skysail.workers.runtimes.model import FunctionModel
+
+sys.exit(serve(Settings(), load=lambda spec: FunctionModel(lambda batch: 10 - batch[:, 0])))
+"""
+
+
 @pytest.mark.parametrize("model", ["", "No.Dots"])
 def test_a_model_that_cannot_be_named_so_is_a_usage_error(stage: Stage, model: str) -> None:
     worker = stage.deployment.worker(model, "1")
@@ -298,6 +333,7 @@ def test_a_predict_that_outlasts_the_poll_interval_keeps_its_partitions(stage: S
     stage.wait_committed(2)
 
 
+@pytest.mark.slow
 def test_a_predict_beyond_its_limit_ends_the_worker_and_is_given_up_after_three_times(stage: Stage) -> None:
     def stuck(batch: Any) -> Any:
         import time
@@ -316,6 +352,22 @@ def test_a_predict_beyond_its_limit_ends_the_worker_and_is_given_up_after_three_
         worker.start()
     stage.wait_for(queries, worker)
     assert stage.replies.outcomes() == {"stuck": "model_error", "good": "ok"}
+
+
+@pytest.mark.slow
+def test_a_predict_that_never_lets_go_of_the_interpreter_is_ended_as_well(stage: Stage) -> None:
+    def stuck(batch: Any) -> Any:
+        import ctypes
+
+        ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the interpreter's lock: no other thread of Python runs meanwhile
+        return batch
+
+    stage.deploy(stuck, predict_timeout_s=0.5)
+    worker = stage.start()
+    stage.ask(stage.vector(1.0, query_id="stuck"))
+    assert worker.wait_exit(40) == ExitStatus.ERROR
+    assert "Timeout" in worker.log_tail(200)
+    assert "in stuck" in worker.log_tail(200)
 
 
 # ---------------------------------------------------------------------------------------------------- moving

@@ -83,6 +83,7 @@ class WorkerLoop:
             return False
         if records:
             self._intake.take(records, _now_ms(), time.monotonic_ns(), finished)
+        self._pacing.arrived(len(records))
         return True
 
 

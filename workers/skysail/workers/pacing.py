@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from skysail.workers.batching import BatchSizer, BatchWait
 from skysail.workers.intake import Intake
+from skysail.workers.returning import ReturnWait
 
 __all__ = ["Pacing"]
 
@@ -42,6 +43,7 @@ class Pacing:
         self._now_ms = now_ms
         self._left_waiting = False
         self._typical_s = 0.0
+        self._returning = ReturnWait()
 
     @property
     def cap(self) -> int:
@@ -58,6 +60,8 @@ class Pacing:
         Args:
             commit_in_s: seconds until the next commit, or None.
         """
+        if self._returning.drains:
+            return 0.0
         timeout_s = _IDLE_S if commit_in_s is None else min(_IDLE_S, commit_in_s)
         if self._intake:
             timeout_s = min(timeout_s, self._send_at_s() - self._clock())
@@ -65,21 +69,36 @@ class Pacing:
 
     def is_due(self) -> bool:
         """Whether what is waiting is to be sent now."""
-        return not self._waits or self._send_at_s() <= self._clock()
+        return self._send_at_s() <= self._clock()
 
     def _send_at_s(self) -> float:
-        intake = self._intake
-        if not self._waits or intake.has_suspect:
+        intake, cap, now_s = self._intake, self._sizer.cap, self._clock()
+        if intake.has_suspect or intake.rows >= cap:
             return -math.inf
+        until_s = self._returning.send_at_s(intake.rows, now_s)
+        if not self._waits and until_s <= now_s:
+            return until_s
         # The earliest deadline must still be met after a predict as long as the last one.
-        left_s = (intake.nearest_ms - self._now_ms()) / 1000 - self._typical_s
-        return self._wait.send_at_s(intake.first_ns / 1e9, intake.rows, self._sizer.cap, self._clock() + left_s)
+        latest_s = now_s + (intake.nearest_ms - self._now_ms()) / 1000 - self._typical_s
+        if self._waits:
+            until_s = max(until_s, self._wait.send_at_s(intake.first_ns / 1e9, intake.rows, cap, latest_s))
+        return min(until_s, latest_s)
+
+    def arrived(self, queries: int) -> None:
+        """A poll has brought so many records, or none."""
+        self._returning.arrived(queries, self._clock())
+
+    def replied(self, queries: int) -> None:
+        """The outcomes of so many queries have been stored."""
+        self._returning.replied(queries, self._clock())
 
     def batch_begins(self) -> None:
         """A batch has been taken out of the intake."""
         self._left_waiting = self._intake.rows > 0
+        self._returning.batch_begins(self._clock())
 
     def observe(self, rows: int, duration_s: float) -> None:
         """A predict of so many rows took so long."""
         self._typical_s = duration_s
+        self._returning.cost.observe(rows, duration_s)
         self._sizer.observe(rows, duration_s, left_waiting=self._left_waiting)

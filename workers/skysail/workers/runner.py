@@ -83,6 +83,7 @@ class BatchRunner:
 
     def _note_stored(self, finished: Finished) -> None:
         self._committer.done([work.record for work, _ in finished.answers])
+        self._pacing.replied(len(finished.answers))
         if finished.dead_letters:  # one that cannot be answered has no other trace
             self._committer.done([letter.record for letter in finished.dead_letters])
         for work, _ in finished.answers:
