@@ -19,7 +19,7 @@ from skysail.topics.kafka.consumer import KafkaConsumer
 from skysail.topics.kafka.producer import KafkaProducer
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.settings import KafkaSettings
-from skysail.workers.logs import Damped
+from skysail.workers.damped import Damped
 
 __all__ = ["BrokerEnds", "KafkaEnds"]
 

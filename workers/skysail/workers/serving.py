@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from skysail.topics.errors import ConflictError, NoModelError
+from skysail.topics.logs import configure
 from skysail.topics.settings import Settings
 from skysail.topics.specs import ModelSpec
-from skysail.workers import logs
 from skysail.workers.process import ExitStatus, WorkerProcess
 from skysail.workers.runtimes import Model
 from skysail.workers.stopping import StoppedWhileLoading, StopRequest
@@ -30,7 +30,7 @@ def serve(settings: Settings, load: Callable[[ModelSpec], Model] | None = None) 
         load: makes the model, for workers of your own; by default it is read from the version's artifact.
     """
     worker = settings.worker
-    logs.configure(settings.log_level, settings.log_format, model=worker.model, version=worker.version, pid=os.getpid())
+    configure(settings.log_level, settings.log_format, model=worker.model, version=worker.version, pid=os.getpid())
     _flush_lines()
     stop = StopRequest()
     stop.listen()
