@@ -394,7 +394,7 @@ async def test_a_payload_that_the_broker_would_not_take_is_refused(stage: Stage)
 async def test_a_record_that_is_not_stored_fails_its_query(stage: Stage) -> None:
     await stage.registry.create_model(ModelSpec(name="topicless", version="1"))
     await stage.registry.set_current("topicless", "1")
-    await wait_until_async(lambda: "topicless" in stage.client.view.snapshot.models, 10, "the model is known")
+    await wait_until_async(lambda: "topicless" in stage.client.view.snapshot.current, 10, "the model is known")
     with pytest.raises(UnavailableError, match="the broker did not take the query: there is no"):
         await within(10, stage.client.predict("topicless", [1]))
 
@@ -404,6 +404,7 @@ async def test_a_record_that_is_not_stored_fails_its_query(stage: Stage) -> None
 
 async def test_a_broker_that_is_away_is_told_at_once_and_found_again(stage: Stage) -> None:
     asked = stage.ask()
+    await wait_until_async(lambda: stage.client.in_flight == 1, 10, "the query is sent")
     stage.broker.stop()
     with pytest.raises(UnavailableError, match="the broker is away"):
         await within(1, stage.ask(b"[2]"))

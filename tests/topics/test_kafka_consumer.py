@@ -288,6 +288,30 @@ def test_a_broker_that_stops_for_a_while_costs_no_record_and_raises_nothing(
     assert taken >= {str(number).encode() for number in range(8, 16)}
 
 
+def test_partitions_that_were_lost_during_a_long_predict_are_read_again_when_they_come_back(
+    own_kafka: Factory[Kafka], members: Members
+) -> None:
+    kafka = own_kafka()
+    make_topics(kafka.address, {"t": 2})
+    told = Told()
+    member = members(kafka.address, told, "t")
+    send(kafka.address, "t", 2, partitions=2)
+    assert len(poll_until(member, 2)) == 2
+    kafka.stop()
+
+    def lost() -> bool:
+        member.keep_alive()
+        return not member.assignment()
+
+    wait_until(lost, 20, "the partitions are lost while predict runs")
+    assert member.poll(100, 0) == []  # predict has ended; there is nothing to resume yet
+    kafka.start()
+    settle({member: 2})
+    send(kafka.address, "t", 6, partitions=2, first=2)
+    taken = {int(record.value or b"") for record in poll_until(member, 6)}
+    assert taken >= set(range(2, 8))
+
+
 def test_a_consumer_connects_with_its_first_subscription() -> None:
     consumer = KafkaConsumer({"bootstrap.servers": "no-such-host.invalid:1"}, "g", RecordingListener())
     assert consumer.assignment() == frozenset()

@@ -33,6 +33,7 @@ from skysail.topics.store.channel import StoreChannel
 from skysail.topics.store.registry import RegistrySnapshot
 from skysail.topics.store.replies import ReplyStream
 from skysail.topics.store.view import RegistryView
+from skysail.topics.tasks import cancel_all
 
 __all__ = ["Answer", "ClientOptions", "PredictionClient", "Target", "outputs_of"]
 
@@ -118,6 +119,7 @@ class PredictionClient:
         self._ticking = False
         self._flushing = False
         self._store_available = False
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
     # ------------------------------------------------------------------------------------------------ life
@@ -136,10 +138,9 @@ class PredictionClient:
             raise UnavailableError(message)
 
     async def close(self) -> None:
-        """Fail what is in flight, and disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Fail what is in flight and whatever is asked from now on, and disconnect."""
+        self._closed = True
+        await cancel_all(self._tasks)
         self._tasks = []
         for pending in self._pending.pop_all():
             pending.fail(UnavailableError("the client is closing"))
@@ -230,25 +231,42 @@ class PredictionClient:
         known = self.cache.get(key)
         if known is not None:
             return Answer("ok", known[0], tensor=known[1], version=target.spec.version, source=FROM_LOCAL_CACHE)
-        return await (self._join(key) or self._look_up(target, query, timeout_ms, key))
+        return await self._ask_once(target, query, timeout_ms, key)
 
-    def _join(self, key: tuple[str, bytes]) -> asyncio.Future[Answer] | None:
+    async def _ask_once(self, target: Target, query: Query, timeout_ms: int, key: tuple[str, bytes]) -> Answer:
+        """Let identical queries share one record, each until its own deadline."""
+        limit_s = self._loop.time() + timeout_ms / 1000
         pending = self._pending.find(key)
         if pending is None:
-            return None
+            known = await self._look_up(target, query, key)
+            if known is not None:
+                return known
+            pending = self._pending.find(key)
+        while pending is not None:
+            answer = await self._join(pending, limit_s, timeout_ms)
+            if answer.outcome != Outcome.EXPIRED or self._loop.time() >= limit_s:
+                return answer
+            # Who asked first had less time; the query goes on for those who have more.
+            pending = self._pending.find(key)
+        return await self._publish(target, query, max(1, int((limit_s - self._loop.time()) * 1000)), key)
+
+    def _join(self, pending: Pending, limit_s: float, timeout_ms: int) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = self._loop.create_future()
         if pending.joined is None:
             pending.joined = []
         pending.joined.append(future)
+        if limit_s < pending.deadline:
+            self._loop.call_at(limit_s, _give_up, future, timeout_ms)
         return future
 
-    async def _look_up(self, target: Target, query: Query, timeout_ms: int, key: tuple[str, bytes]) -> Answer:
-        if self._store_available:
-            known = await self._shared.get(target.cache_prefix + key[1].hex())
-            if known is not None:
-                self.cache.put(key, known, query.cache_ttl_s)
-                return Answer("ok", known[0], tensor=known[1], version=target.spec.version, source=FROM_SHARED_CACHE)
-        return await (self._join(key) or self._publish(target, query, timeout_ms, key))
+    async def _look_up(self, target: Target, query: Query, key: tuple[str, bytes]) -> Answer | None:
+        if not self._store_available:
+            return None
+        known = await self._shared.get(target.cache_prefix + key[1].hex())
+        if known is None:
+            return None
+        self.cache.put(key, known, query.cache_ttl_s)
+        return Answer("ok", known[0], tensor=known[1], version=target.spec.version, source=FROM_SHARED_CACHE)
 
     def _publish(
         self, target: Target, query: Query, timeout_ms: int, key: tuple[str, bytes] | None
@@ -258,6 +276,9 @@ class PredictionClient:
             limit = self.options.max_in_flight
             message = f"{lane.in_flight} queries of model {target.spec.name} are in flight; the limit is {limit}"
             raise RejectedError(message)
+        if self._closed:
+            message = "the client is closed"
+            raise UnavailableError(message)
         if not (self._store_available and self._producer.available):
             raise UnavailableError("the store is away" if not self._store_available else "the broker is away")
         future: asyncio.Future[Answer] = self._loop.create_future()
@@ -312,8 +333,7 @@ class PredictionClient:
         """Give up on queries whose deadline is over; serve the producer's reports."""
         self._producer.poll()
         for pending in self._pending.pop_expired(self._loop.time()):
-            cause = f"no prediction within {pending.timeout_ms} ms".encode()
-            pending.resolve(Answer("expired", cause, tensor=False, version="", source="client"))
+            pending.resolve(_expired(pending.timeout_ms))
         self._ticking = bool(self._pending)
         if self._ticking:
             self._loop.call_later(self.options.tick_s, self._tick)
@@ -416,6 +436,16 @@ class PredictionClient:
         )
         outputs: list[Any] = outputs_of(answer)
         return outputs
+
+
+def _expired(timeout_ms: int) -> Answer:
+    cause = f"no prediction within {timeout_ms} ms".encode()
+    return Answer(Outcome.EXPIRED, cause, tensor=False, version="", source="client")
+
+
+def _give_up(future: asyncio.Future[Answer], timeout_ms: int) -> None:
+    if not future.done():
+        future.set_result(_expired(timeout_ms))
 
 
 def outputs_of(answer: Answer) -> Any:

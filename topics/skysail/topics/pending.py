@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from skysail.topics.errors import ConflictError
 from skysail.topics.kafka.partitions import PartitionChooser
 from skysail.topics.records import Reply, ReplyBatch
 
@@ -113,7 +114,10 @@ class PendingQueries:
         return len(self._by_id)
 
     def add(self, query_id: str, pending: Pending, key: tuple[str, bytes] | None) -> None:
-        """Begin to wait; `key` lets identical queries join."""
+        """Begin to wait; `key` lets identical queries join. Raises ConflictError for an id that is on its way."""
+        if query_id in self._by_id:
+            message = f"a query with the id {query_id!r} is on its way already"
+            raise ConflictError(message)
         self._by_id[query_id] = pending
         queue = self._by_timeout.get(pending.timeout_ms)
         if queue is None:

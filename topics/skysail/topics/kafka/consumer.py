@@ -107,6 +107,9 @@ class KafkaConsumer:
         pairs = _pairs(partitions)
         self._listener.revoked(pairs, lost=lost)
         self._assigned.difference_update(pairs)
+        # librdkafka keeps a partition paused through a rebalance: given back later, it would never be read again.
+        self._client().resume([partition for partition in self._paused if partition in partitions])
+        self._paused = [partition for partition in self._paused if partition not in partitions]
 
     def poll(self, max_records: int, timeout_s: float) -> list[ConsumedRecord]:
         """Up to `max_records` that are there; waits at most `timeout_s` for the first.
@@ -152,16 +155,13 @@ class KafkaConsumer:
         fresh = [partition for partition in current if partition not in self._paused]
         if fresh:
             consumer.pause(fresh)
-            self._paused = current
+            self._paused += fresh
         message: Any = consumer.poll(0)
         if message is not None and message.error() is None:  # fetched before the pause took hold: back to it later
             consumer.seek(KafkaTopicPartition(message.topic(), message.partition(), message.offset()))
 
     def _resume(self) -> None:
-        held = {(partition.topic, partition.partition) for partition in self._client().assignment()}
-        self._client().resume(
-            [partition for partition in self._paused if (partition.topic, partition.partition) in held]
-        )
+        self._client().resume(self._paused)
         self._paused = []
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:

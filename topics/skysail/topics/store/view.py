@@ -11,6 +11,7 @@ from skysail.topics.errors import SkysailError, UnavailableError
 from skysail.topics.names import KeyNames
 from skysail.topics.store.connection import async_store
 from skysail.topics.store.registry import Registry, RegistrySnapshot
+from skysail.topics.tasks import cancel_all
 
 __all__ = ["RegistryView"]
 
@@ -79,7 +80,6 @@ class RegistryView:
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_all([self._task])
             self._task = None
         await self._store.aclose()
