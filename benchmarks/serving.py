@@ -14,7 +14,8 @@ from benchmarks.workloads import WORKLOADS, Workload
 __all__ = ["CONCURRENCIES", "compare"]
 
 CONCURRENCIES = (1, 32, 128)
-_WARM_UP_S = 3.0
+#: A JVM compiles what is hot for some seconds after its start, on the cores that all share.
+_WARM_UP_S = 10.0
 
 Points = dict[tuple[str, int], list[Measurement]]
 
@@ -42,7 +43,7 @@ def compare(names: Sequence[str], *, repeats: int, seconds: float) -> list[Row]:
 
 def _one_run(name: str, workload: Workload, points: Points, seconds: float) -> dict[str, str]:
     with SERVERS[name](workload) as server:
-        measure(server.url, workload.bodies_path, 32, _WARM_UP_S)
+        measure(server.url, workload.bodies_path, 64, _WARM_UP_S)
         for concurrency in CONCURRENCIES:
             points[name, concurrency].append(measure(server.url, workload.bodies_path, concurrency, seconds))
         return server.versions()

@@ -131,7 +131,10 @@ async def test_poison_in_the_middle_of_batches_fails_alone(cluster: Cluster, fau
     url = cluster.serve("fragile", fragile)
     case = fault("poison-query")
     poisoned = range(50, COUNT, 100)
-    text_of = lambda number: f"{POISON if number in poisoned else 'query'} {number}"  # noqa: E731
+
+    def text_of(number: int) -> str:
+        return f"{POISON if number in poisoned else 'query'} {number}"
+
     async with RestLoad(url, case.account, count=COUNT, text_of=text_of).running():
         case.strike()
     nothing_lost(case.account)
@@ -145,7 +148,10 @@ async def test_a_query_that_segfaults_the_worker_is_dead_lettered_and_the_rest_g
     url = cluster.serve("fragile", fragile, slo_s=120)
     case = fault("segfault-query")
     guilty = COUNT // 2
-    text_of = lambda number: f"{SEGFAULT if number == guilty else 'query'} {number}"  # noqa: E731
+
+    def text_of(number: int) -> str:
+        return f"{SEGFAULT if number == guilty else 'query'} {number}"
+
     async with RestLoad(url, case.account, count=COUNT, text_of=text_of).running():
         case.strike()
     nothing_lost(case.account)
