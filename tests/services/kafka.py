@@ -115,7 +115,7 @@ class Kafka(Service):
         # Compiling hot code pays only for a process that lives longer than this one.
         tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*tool, "-t", cluster, "-c", "server.properties"],
+            [*tool, f"--cluster-id={cluster}", "-c", "server.properties"],
             cwd=self.folder,
             capture_output=True,
             text=True,

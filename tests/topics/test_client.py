@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -55,7 +55,7 @@ class Stage:
         self.worker: HandWorker
         self.registry: Registry
 
-    async def __aenter__(self) -> Stage:
+    async def __aenter__(self) -> Self:
         self.broker.create_topic(self.topic, 4)
         store = await self.stack.enter_async_context(async_store(self.url))
         self.registry = Registry(store, KeyNames(self.namespace))

@@ -231,6 +231,26 @@ def test_a_member_that_is_kept_alive_serves_rebalances(kafka: Kafka, topic: str,
     assert sorted(int(record.value or b"") for record in poll_until(first, 8)) == list(range(8, 16))
 
 
+def test_a_partition_that_goes_while_its_member_predicts_is_read_when_it_comes_back(
+    kafka: Kafka, topic: str, members: Members
+) -> None:
+    first = members(kafka.address, Told(), topic)
+    settle({first: 4})
+    second = members(kafka.address, Told(), topic)
+
+    def shared() -> bool:
+        first.keep_alive()
+        assert second.poll(1, 0.05) == []
+        return len(first.assignment()) == len(second.assignment()) == 2
+
+    wait_until(shared, 20, "the second member has its share while the first predicts")
+    settle({first: 2, second: 2})
+    second.close()
+    settle({first: 4})
+    send(kafka.address, topic, 8)
+    assert {record.partition for record in poll_until(first, 8)} == {0, 1, 2, 3}
+
+
 def test_a_member_that_was_silent_for_too_long_learns_that_its_partitions_are_lost(
     kafka: Kafka, topic: str, members: Members
 ) -> None:
@@ -289,15 +309,13 @@ def test_a_broker_that_stops_for_a_while_costs_no_record_and_raises_nothing(
 
 
 def test_partitions_that_were_lost_during_a_long_predict_are_read_again_when_they_come_back(
-    own_kafka: Factory[Kafka], members: Members
+    fragile_kafka: Kafka, members: Members, namespace: str
 ) -> None:
-    kafka = own_kafka()
-    make_topics(kafka.address, {"t": 2})
-    told = Told()
-    member = members(kafka.address, told, "t")
-    send(kafka.address, "t", 2, partitions=2)
+    make_topics(fragile_kafka.address, {namespace: 2})
+    member = members(fragile_kafka.address, Told(), namespace)
+    send(fragile_kafka.address, namespace, 2, partitions=2)
     assert len(poll_until(member, 2)) == 2
-    kafka.stop()
+    fragile_kafka.stop()
 
     def lost() -> bool:
         member.keep_alive()
@@ -305,9 +323,9 @@ def test_partitions_that_were_lost_during_a_long_predict_are_read_again_when_the
 
     wait_until(lost, 20, "the partitions are lost while predict runs")
     assert member.poll(100, 0) == []  # predict has ended; there is nothing to resume yet
-    kafka.start()
+    fragile_kafka.start()
     settle({member: 2})
-    send(kafka.address, "t", 6, partitions=2, first=2)
+    send(fragile_kafka.address, namespace, 6, partitions=2, first=2)
     taken = {int(record.value or b"") for record in poll_until(member, 6)}
     assert taken >= set(range(2, 8))
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import confluent_kafka
 import pytest
+from confluent_kafka import KafkaError
 
-from skysail.topics.errors import PayloadTooLargeError, RejectedError
+from skysail.topics.errors import PayloadTooLargeError, RejectedError, UnavailableError
 from skysail.topics.kafka.producer import KafkaProducer
 from tests.services import Kafka
 from tests.topics.kafka_ends import make_topics, read_all
@@ -77,6 +83,22 @@ def test_a_producer_learns_which_topics_exist(topic: str, watched: Watched) -> N
     assert not watched.producer.learn(topic + "-not", 5)
 
 
+def test_threads_that_ask_at_once_share_one_client(
+    watched: Watched, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    real = confluent_kafka.Producer
+
+    def make(config: dict[str, object]) -> confluent_kafka.Producer:
+        made.append(config)
+        return real(config)
+
+    monkeypatch.setattr(confluent_kafka, "Producer", make)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: watched.producer.learn(topic, 5), range(16)))
+    assert len(made) == 1, "a second one would be forgotten with what it holds"
+
+
 def test_nothing_connects_before_the_first_use() -> None:
     watched = Watched("no-such-host.invalid:1")
     watched.producer.poll()
@@ -138,6 +160,43 @@ def test_a_broker_that_hangs_does_not_hold_the_sender_up(fragile_kafka: Kafka, n
     watched.producer.send(namespace, 0, b"after", b"after", [])
     assert watched.producer.flush(20) == 0
     watched.producer.close()
+
+
+def fail_fatally(producer: KafkaProducer) -> None:
+    """Give the librdkafka client below a fatal error, through the function that it has for such tests."""
+    library = next(
+        line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "librdkafka" in line
+    )
+    test_fatal_error = ctypes.CDLL(library).rd_kafka_test_fatal_error
+    test_fatal_error.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p]
+    handle = ctypes.c_void_p.from_address(id(producer._producer) + object.__basicsize__)
+    assert test_fatal_error(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"for a test") == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds librdkafka in /proc")
+@pytest.mark.parametrize("use", [KafkaProducer.poll, KafkaProducer.abandon, lambda producer: producer.flush(5)])
+def test_a_producer_that_failed_fatally_reports_what_it_held_and_starts_anew(
+    kafka: Kafka, topic: str, watched: Watched, use: Callable[[KafkaProducer], object]
+) -> None:
+    watched.producer.send(topic + "-not", 0, b"", b"held", [])
+    fail_fatally(watched.producer)
+    use(watched.producer)
+    assert [key for key, _ in watched.failures_after_poll()] == [b"held"]
+    watched.producer.send(topic, 0, b"after", b"after", [])
+    assert watched.producer.flush(10) == 0
+    assert len(watched.failures_after_poll()) == 1
+    assert read_all(kafka.address, topic, 1, 1)[0].value() == b"after"
+
+
+def test_a_send_that_meets_a_fatal_failure_is_refused_and_the_next_is_not(topic: str, watched: Watched) -> None:
+    assert watched.producer.probe(5)
+    fail_fatally(watched.producer)
+    with pytest.raises(UnavailableError, match=r"[Ff]atal"):
+        watched.producer.send(topic, 0, b"", b"refused", [])
+    watched.producer.poll()
+    watched.producer.send(topic, 0, b"", b"after", [])
+    assert watched.producer.flush(10) == 0
+    assert watched.failures_after_poll() == []
 
 
 def test_a_full_queue_refuses_at_once(namespace: str) -> None:

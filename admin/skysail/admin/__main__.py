@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import signal
 import socket
 import sys
 
+import structlog
 import uvicorn
 from pydantic import ValidationError
 
@@ -16,10 +18,12 @@ from skysail.topics.settings import Settings
 
 __all__ = ["main"]
 
+_log = structlog.get_logger(__name__)
+
 #: Exit status when the port is taken.
 PORT_IN_USE = 98
-#: Workers are given 30 s to drain; requests that wait for them get as long.
-_DRAIN_S = 35
+#: How long requests in flight may go on after SIGTERM; a deployment that is cut off then undoes itself.
+_REQUESTS_S = 5
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,11 +61,20 @@ def _serve(settings: Settings) -> int:
         lifespan="on",
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=_DRAIN_S,
+        timeout_graceful_shutdown=_REQUESTS_S,
     )
     server = uvicorn.Server(config)
+    # The server listens to signals while it runs, and raises them once more when it has stopped: that must not end the
+    # process with a signal's status.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _go_on)
+    _log.info("listening", host=own.host, port=listener.getsockname()[1], manager=own.manager)
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _go_on(number: int, _: object) -> None:
+    del number
 
 
 if __name__ == "__main__":

@@ -1,10 +1,4 @@
-"""Artifacts on disk, and the mirror of the registry beside them, from which it can be restored.
-
-```
-<path>/models/<name>/<version>/     an artifact: files and skysail.json
-<path>/registry/registry.json       everything registered, and the history of current versions
-```
-"""
+"""Artifacts on disk, ``<artifacts path>/models/<name>/<version>/``: taken in whole and sound, or not at all."""
 
 from __future__ import annotations
 
@@ -12,48 +6,43 @@ import asyncio
 import shutil
 import tempfile
 import zipfile
-from collections.abc import AsyncIterable
-from pathlib import Path
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
 from typing import IO
 
-import msgspec
-
 from skysail.topics.artifacts import Manifest, verify
-from skysail.topics.errors import ArtifactError, ConflictError, PayloadTooLargeError
+from skysail.topics.errors import ArtifactError, PayloadTooLargeError
 from skysail.topics.names import check_name
-from skysail.topics.specs import ApplicationSpec, Link, ModelSpec
-from skysail.topics.store.registry import RegistrySnapshot
 
-__all__ = ["ArtifactStore", "Mirror"]
+__all__ = ["ArtifactStore", "Incoming"]
 
 _LARGEST_BYTES = 8 * 1024**3
+_MOST_FILES = 10_000
+#: What an upload is unpacked into, beside the artifacts; one that a crash left behind is removed at the next start.
+_INCOMING = ".incoming-"
 
 
-class Mirror(msgspec.Struct, frozen=True):
-    """A registry on disk. `history` is the versions that were current, the newest last, by model."""
+class Incoming:
+    """An artifact that has been taken in and checked, not yet in its place."""
 
-    apps: tuple[ApplicationSpec, ...] = ()
-    models: tuple[ModelSpec, ...] = ()
-    links: tuple[Link, ...] = ()
-    current: dict[str, str] = {}
-    history: dict[str, list[str]] = {}
+    def __init__(self, unpacked: Path, folder: Path, manifest: Manifest) -> None:
+        self._unpacked = unpacked
+        self._folder = folder
+        self.manifest = manifest
 
-    def snapshot(self) -> RegistrySnapshot:
-        """As the registry's own picture."""
-        models: dict[str, dict[str, ModelSpec]] = {}
-        for spec in self.models:
-            models.setdefault(spec.name, {})[spec.version] = spec
-        return RegistrySnapshot(
-            apps={app.name: app for app in self.apps},
-            models=models,
-            links={link.app: link for link in self.links},
-            current=self.current,
-            whole=True,
-        )
+    def put_in_place(self) -> None:
+        """Move it to its place, over what is there; blocking."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._unpacked.chmod(0o755)  # mkdtemp's is for its owner alone; workers may run as somebody else
+        self._unpacked.rename(self._folder)
 
 
 class ArtifactStore:
-    """Keeps artifacts and the registry's mirror in a folder. Blocking: call it in a thread.
+    """Keeps artifacts in a folder.
 
     Args:
         path: the folder; made on first use.
@@ -66,6 +55,12 @@ class ArtifactStore:
         self._key = key
         self._largest_bytes = largest_bytes
 
+    def prepare(self) -> None:
+        """Make the folder, and remove what an upload that was cut off left there."""
+        self._path.mkdir(parents=True, exist_ok=True)
+        for left in self._path.glob(f"{_INCOMING}*"):
+            shutil.rmtree(left)
+
     def folder(self, name: str, version: str) -> Path:
         """Where an artifact is, or will be. Raises InvalidNameError for what is no name."""
         return self._path / "models" / check_name("model name", name) / check_name("model version", version)
@@ -74,33 +69,25 @@ class ArtifactStore:
         """Whether there is an artifact."""
         return self.folder(name, version).is_dir()
 
-    async def receive(self, name: str, version: str, chunks: AsyncIterable[bytes]) -> Manifest:
-        """Take in a zip, check it, and put it in its place in one step.
+    @asynccontextmanager
+    async def incoming(self, name: str, version: str, chunks: AsyncIterable[bytes]) -> AsyncIterator[Incoming]:
+        """Take in a zip and check it; it is gone at the end of the block unless it was put in its place.
 
         Raises:
-            ConflictError: when there is an artifact already; versions are immutable.
             ArtifactError, SignatureError: when it is not a sound artifact of that name and version.
             PayloadTooLargeError: when it is larger than the bound, packed or unpacked.
         """
         folder = self.folder(name, version)
-        if folder.exists():
-            message = f"model {name!r} has an artifact of version {version!r} already; versions are immutable"
-            raise ConflictError(message)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._path) as packed:
-            await self._spool(chunks, packed)
-            unpacked = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._path))
-            try:
-                return await asyncio.to_thread(self._put_in_place, packed, unpacked, folder)
-            finally:
-                shutil.rmtree(unpacked, ignore_errors=True)
-
-    def _put_in_place(self, packed: IO[bytes], unpacked: Path, folder: Path) -> Manifest:
-        self._unpack(packed, unpacked)
-        manifest = self._check(unpacked, folder.parent.name, folder.name)
-        unpacked.chmod(0o755)
-        unpacked.rename(folder)
-        return manifest
+        self._path.mkdir(parents=True, exist_ok=True)
+        unpacked = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._path))
+        try:
+            with tempfile.TemporaryFile(dir=self._path) as packed:
+                await self._spool(chunks, packed)
+                await asyncio.to_thread(self._unpack, packed, unpacked)
+            manifest = await asyncio.to_thread(self._check, unpacked, name, version)
+            yield Incoming(unpacked, folder, manifest)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, unpacked, ignore_errors=True)
 
     async def _spool(self, chunks: AsyncIterable[bytes], packed: IO[bytes]) -> None:
         size = 0
@@ -109,23 +96,31 @@ class ArtifactStore:
             if size > self._largest_bytes:
                 message = f"the artifact is larger than {self._largest_bytes} bytes"
                 raise PayloadTooLargeError(message)
-            packed.write(chunk)
+            await asyncio.to_thread(packed.write, chunk)
 
     def _unpack(self, packed: IO[bytes], folder: Path) -> None:
         try:
             with zipfile.ZipFile(packed) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > self._largest_bytes:
-                    message = f"the artifact is larger than {self._largest_bytes} bytes when unpacked"
-                    raise PayloadTooLargeError(message)
-                for entry in archive.infolist():
-                    target = (folder / entry.filename).resolve()
-                    if not target.is_relative_to(folder.resolve()):
-                        message = f"the artifact holds {entry.filename!r}, which lies outside of it"
-                        raise ArtifactError(message)
+                entries = archive.infolist()
+                self._check_size(entries)
+                for entry in entries:
+                    _check_path(entry.filename)
                 archive.extractall(folder)
-        except zipfile.BadZipFile as error:
-            message = f"the artifact is not a zip file: {error}"
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            message = f"the artifact is not a zip file that can be read: {error}"
             raise ArtifactError(message) from error
+        except OSError as error:
+            message = f"the artifact cannot be unpacked: {error.strerror or error}"
+            raise ArtifactError(message) from error
+
+    def _check_size(self, entries: list[zipfile.ZipInfo]) -> None:
+        """By what the entries say; none is unpacked beyond the size that it says."""
+        if sum(entry.file_size for entry in entries) > self._largest_bytes:
+            message = f"the artifact is larger than {self._largest_bytes} bytes when unpacked"
+            raise PayloadTooLargeError(message)
+        if len(entries) > _MOST_FILES:
+            message = f"the artifact holds {len(entries)} files; the limit is {_MOST_FILES}"
+            raise PayloadTooLargeError(message)
 
     def _check(self, folder: Path, name: str, version: str) -> Manifest:
         manifest = verify(folder, self._key)
@@ -135,36 +130,19 @@ class ArtifactStore:
         return manifest
 
     def manifest(self, name: str, version: str) -> Manifest:
-        """Verify the artifact in place. Raises ArtifactError, SignatureError."""
+        """Verify the artifact in its place; blocking. Raises ArtifactError, SignatureError."""
         return self._check(self.folder(name, version), name, version)
 
     def remove(self, name: str, version: str) -> None:
-        """Remove an artifact, if it is there."""
-        shutil.rmtree(self.folder(name, version), ignore_errors=True)
+        """Remove an artifact, if it is there; blocking."""
+        folder = self.folder(name, version)
+        if folder.exists():
+            shutil.rmtree(folder)
 
-    # ------------------------------------------------------------------------------------------------ the mirror
 
-    @property
-    def _mirror_path(self) -> Path:
-        return self._path / "registry" / "registry.json"
-
-    def load_mirror(self) -> Mirror:
-        """What was registered when the mirror was last written; empty when it never was.
-
-        Raises:
-            ArtifactError: when the file cannot be read; it is never replaced by an empty one.
-        """
-        try:
-            return msgspec.json.decode(self._mirror_path.read_bytes(), type=Mirror)
-        except FileNotFoundError:
-            return Mirror()
-        except msgspec.DecodeError as error:
-            message = f"{self._mirror_path} cannot be read: {error}"
-            raise ArtifactError(message) from error
-
-    def save_mirror(self, mirror: Mirror) -> None:
-        """Write the mirror, in one step."""
-        self._mirror_path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._mirror_path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(mirror, order="sorted")))
-        fresh.replace(self._mirror_path)
+def _check_path(name: str) -> None:
+    """An entry stays inside of the artifact, whatever it is unpacked on."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        message = f"the artifact holds {name!r}, which lies outside of it"
+        raise ArtifactError(message)

@@ -6,7 +6,7 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """Doubling pauses, forgotten after a healthy run. Pure.
+    """Doubling pauses, forgotten after a healthy run. Pure: it is told how long each run was.
 
     Args:
         first_s: pause after the first exit.
@@ -18,11 +18,14 @@ class Backoff:
         self._first_s = first_s
         self._longest_s = longest_s
         self._healthy_s = healthy_s
-        self._exits = 0
+        self._pause_s = 0.0
 
-    def after_exit(self, ran_s: float) -> float:
-        """Seconds to wait, after a run of `ran_s` seconds."""
-        if ran_s >= self._healthy_s:
-            self._exits = 0
-        self._exits += 1
-        return min(self._longest_s, self._first_s * 2.0 ** (self._exits - 1))
+    def ended(self, ran_s: float) -> None:
+        """Note that a run of `ran_s` seconds has ended."""
+        repeated = self._pause_s > 0 and ran_s < self._healthy_s
+        self._pause_s = min(self._longest_s, self._pause_s * 2) if repeated else self._first_s
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds to wait before the next run; 0 before the first end."""
+        return self._pause_s

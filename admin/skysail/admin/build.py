@@ -11,12 +11,17 @@ from fastapi import FastAPI
 
 from skysail.admin.api.app import admin_application
 from skysail.admin.artifact_store import ArtifactStore
+from skysail.admin.ending import end_tasks
 from skysail.admin.managers import Manager
 from skysail.admin.managers.external import ExternalManager
 from skysail.admin.managers.local import LocalManager
+from skysail.admin.mirror import MirrorFile
 from skysail.admin.service import AdminService
+from skysail.admin.service.applications import Applications
+from skysail.admin.service.ledger import Ledger
 from skysail.admin.service.readiness import Readiness
-from skysail.topics.errors import UnavailableError
+from skysail.admin.service.startup import Startup
+from skysail.admin.service.versions import Versions
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.names import KeyNames, TopicNames
 from skysail.topics.settings import Settings
@@ -29,52 +34,62 @@ __all__ = ["build_admin"]
 _log = structlog.get_logger(__name__)
 #: Longer than a blocking read of the change stream.
 _STORE_TIMEOUT_S = 10.0
-_RETRY_S = 0.5
+#: What is under way at the end of the process may take so long to undo itself.
+_SETTLE_S = 10.0
 
 
 def build_admin(settings: Settings) -> FastAPI:
     """The admin application; nothing is connected before its lifespan starts."""
-    keys = KeyNames(settings.namespace)
+    keys, names = KeyNames(settings.namespace), TopicNames(settings.namespace)
     store = async_store(settings.redis.url, socket_timeout=_STORE_TIMEOUT_S)
     workers = WorkerDirectory(store, keys)
+    artifacts = ArtifactStore(settings.artifacts.path, settings.artifacts.key())
+    topics = TopicAdmin(settings.kafka.librdkafka(), settings.kafka.replication_factor)
     manager = _manager(settings)
-    service = AdminService(
-        registry=Registry(store, keys),
-        topics=TopicAdmin(settings.kafka.librdkafka(), settings.kafka.replication_factor),
-        artifacts=ArtifactStore(settings.artifacts.path, settings.artifacts.key()),
+    ledger = Ledger(Registry(store, keys), MirrorFile(settings.artifacts.path, settings.namespace))
+    versions = Versions(
+        ledger=ledger,
+        topics=topics,
+        artifacts=artifacts,
         manager=manager,
         readiness=Readiness(workers, manager),
-        names=TopicNames(settings.namespace),
+        names=names,
         deploy_timeout_s=settings.admin.deploy_timeout_s,
+    )
+    service = AdminService(
+        apps=Applications(ledger, topics, names),
+        versions=versions,
+        ledger=ledger,
+        workers=workers,
+        manager=manager,
+        startup=Startup(ledger, versions, topics, names),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        settings.artifacts.path.mkdir(parents=True, exist_ok=True)
-        await _wait_for_store(service)
-        keeper = asyncio.create_task(service.keep_registry(), name="registry keeper")
-        await service.start_workers()
+        await asyncio.to_thread(artifacts.prepare)
+        tasks = [
+            asyncio.create_task(ledger.keep(), name="registry keeper"),
+            asyncio.create_task(service.startup.run(), name="startup"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_note_end)
         yield
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        # 1. No worker is started, and no registry restored, any more.
+        await end_tasks(tasks)
+        # 2. A deployment that was cut off undoes itself while its workers can still be stopped one by one.
+        await versions.settle(_SETTLE_S)
+        # 3. Workers answer what they hold, commit and leave their group; then there is nothing left to keep.
         await manager.close()
         await store.aclose()
 
-    return admin_application(service, workers, lifespan)
+    return admin_application(service, lifespan)
 
 
-async def _wait_for_store(service: AdminService) -> None:
-    waiting = False
-    while True:
-        try:
-            await service.restore()
-        except UnavailableError as error:
-            if not waiting:
-                _log.warning("waiting_for_store", error=str(error))
-            waiting = True
-            await asyncio.sleep(_RETRY_S)
-        else:
-            return
+def _note_end(task: asyncio.Task[None]) -> None:
+    """These tasks end with the process only; one that fails must not fail in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("task_failed", task=task.get_name(), exc_info=task.exception())
 
 
 def _manager(settings: Settings) -> Manager:

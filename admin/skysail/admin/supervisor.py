@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import structlog
 
 from skysail.admin.backoff import Backoff
+from skysail.admin.child_process import exit_in_words, launch, log_tail, signal_group
 from skysail.topics.errors import ManagerError
 
 __all__ = ["ChildSpec", "ChildState", "ChildStatus", "Supervisor", "exit_in_words", "log_tail"]
 
 _log = structlog.get_logger(__name__)
-_LARGEST_LOG_BYTES = 32 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ChildState(StrEnum):
     """Where a child is in its life."""
 
+    STARTING = "starting"
     RUNNING = "running"
     BACKING_OFF = "backing-off"
     STOPPED = "stopped"
@@ -57,154 +53,204 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child is doing. `last_exit` is in words; None before the first exit."""
+    """What a child is doing.
+
+    Attributes:
+        state: where it is in its life.
+        since_s: when it came into that state, in seconds since the epoch.
+        pid: of the running process; None while there is none.
+        restarts: how often it was started again.
+        last_exit: how its last process ended, in words; None before the first end.
+        last_code: the same as a number: an exit code, or a signal as a negative number.
+    """
 
     name: str
     state: ChildState
+    since_s: float
     pid: int | None
     restarts: int
     last_exit: str | None
     last_code: int | None
 
 
-def exit_in_words(code: int) -> str:
-    """What an exit code means: a negative one is a signal."""
-    if code >= 0:
-        return f"exit code {code}"
-    return f"killed by {signal.Signals(-code).name}"
-
-
-def log_tail(path: Path, lines: int) -> str:
-    """The last lines of a log; empty when there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - lines * 1000))
-        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
-
-
-def _die_with_parent() -> None:
-    """Between fork and exec: have the kernel send SIGTERM when the parent ends, however it ends (Linux)."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 class _Child:
-    """One child and the task that keeps it running."""
+    """One child, and the task that starts it again: the only one that touches its process once it runs."""
 
-    def __init__(self, spec: ChildSpec, clock: Callable[[], float]) -> None:
-        self.spec = spec
-        self.state = ChildState.STOPPED
-        self.restarts = 0
-        self.last_code: int | None = None
-        self.process: asyncio.subprocess.Process | None = None
+    def __init__(self, spec: ChildSpec, clock: Callable[[], float], backoff: Backoff) -> None:
+        self._spec = spec
         self._clock = clock
-        self._backoff = Backoff()
-        self._stopping = asyncio.Event()
+        self._backoff = backoff
+        self._state = ChildState.STARTING
+        self._since_s = time.time()
+        self._restarts = 0
+        self._last_code: int | None = None
+        self._last_exit: str | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._asked_to_stop = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
+    def _enter(self, state: ChildState) -> None:
+        self._state = state
+        self._since_s = time.time()
+
     async def start(self) -> None:
-        await self._launch()
-        self._task = asyncio.create_task(self._keep(), name=f"supervise {self.spec.name}")
+        async with self._starting:
+            process = await self._launch()
+            self._task = asyncio.create_task(self._keep(process), name=f"supervise {self._spec.name}")
 
-    async def _launch(self) -> None:
-        spec = self.spec
-        with _open_log(spec.log) as log:
-            try:
-                self.process = await asyncio.create_subprocess_exec(
-                    *spec.command,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=asyncio.subprocess.STDOUT,
-                    env={**os.environ, **spec.environment},
-                    start_new_session=True,
-                    preexec_fn=_die_with_parent,  # one system call, with libc loaded before the fork
-                )
-            except OSError as error:
-                message = f"{spec.name} cannot be started: {error}"
-                raise ManagerError(message) from error
-        self.state = ChildState.RUNNING
+    async def _launch(self) -> asyncio.subprocess.Process:
+        spec = self._spec
+        try:
+            self._process = await launch(spec.command, {**os.environ, **spec.environment}, spec.log)
+        except OSError as error:
+            message = f"{spec.name} cannot be started: {error}"
+            raise ManagerError(message) from error
+        self._enter(ChildState.RUNNING)
+        return self._process
 
-    async def _keep(self) -> None:
-        while self.process is not None:
-            started = self._clock()
-            code = await self.process.wait()
-            self.last_code = code
-            if self._stopping.is_set() or code in self.spec.final_exits:
+    async def _keep(self, first: asyncio.subprocess.Process) -> None:
+        process: asyncio.subprocess.Process | None = first
+        while True:
+            if process is not None and await self._run_out(process):
                 break
-            self.state = ChildState.BACKING_OFF
-            pause_s = self._backoff.after_exit(self._clock() - started)
-            _log.warning("child_ended", child=self.spec.name, exit=exit_in_words(code), restart_in_s=pause_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
-            if self._stopping.is_set():
+            process = await self._start_again()
+            if process is None and self._asked_to_stop.is_set():
                 break
-            self.restarts += 1
-            await self._launch()
-        self.state = ChildState.STOPPED
+        self._enter(ChildState.STOPPED)
+
+    async def _run_out(self, process: asyncio.subprocess.Process) -> bool:
+        """See a process to its end; True when none must follow."""
+        started = self._clock()
+        if not await self._ends_unasked(process):
+            await self._end(process)
+        code = await process.wait()
+        signal_group(process, signal.SIGKILL)  # what it leaves behind would hold its port, or do its work twice
+        self._backoff.ended(self._clock() - started)
+        self._note(code, exit_in_words(code))
+        return self._asked_to_stop.is_set() or code in self._spec.final_exits
+
+    async def _ends_unasked(self, process: asyncio.subprocess.Process) -> bool:
+        end = asyncio.create_task(process.wait())
+        request = asyncio.create_task(self._asked_to_stop.wait())
+        try:
+            await asyncio.wait({end, request}, return_when=asyncio.FIRST_COMPLETED)
+            return not self._asked_to_stop.is_set()
+        finally:
+            end.cancel()
+            request.cancel()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """SIGTERM to the process, which tells its own children; SIGKILL to all of its group after the grace."""
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self._spec.stop_grace_s)
+        except TimeoutError:
+            _log.warning("child_killed", child=self._spec.name, grace_s=self._spec.stop_grace_s)
+            signal_group(process, signal.SIGKILL)
+
+    def _note(self, code: int | None, words: str) -> None:
+        self._last_code = code
+        self._last_exit = words
+        self._ended.set()
+
+    async def _start_again(self) -> asyncio.subprocess.Process | None:
+        """The next process after a pause; None when it could not be started, or must not be any more."""
+        pause_s = self._backoff.pause_s
+        self._enter(ChildState.BACKING_OFF)
+        _log.warning("child_ended", child=self._spec.name, exit=self._last_exit, restart_in_s=pause_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked_to_stop.wait(), pause_s)
+        if self._asked_to_stop.is_set():
+            return None
+        self._restarts += 1
+        try:
+            return await self._launch()
+        except ManagerError as error:  # the program is gone for now, or the machine is out of processes
+            self._backoff.ended(0)
+            self._note(None, str(error))
+            return None
 
     async def stop(self) -> None:
-        self._stopping.set()
-        if self.process is not None and self.process.returncode is None:
-            self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), self.spec.stop_grace_s)
-            except TimeoutError:
-                _log.warning("child_killed", child=self.spec.name, grace_s=self.spec.stop_grace_s)
-                with contextlib.suppress(ProcessLookupError):  # it ended after all
-                    os.killpg(self.process.pid, signal.SIGKILL)
-        if self._task is not None:
-            await self._task
+        self._asked_to_stop.set()
+        async with self._starting:  # a child that is being started is stopped once it is there
+            task = self._task
+        if task is not None:
+            await task
+
+    async def ended(self) -> None:
+        await self._ended.wait()
 
     def status(self) -> ChildStatus:
-        process = self.process
+        process = self._process
         return ChildStatus(
-            name=self.spec.name,
-            state=self.state,
+            name=self._spec.name,
+            state=self._state,
+            since_s=self._since_s,
             pid=process.pid if process is not None and process.returncode is None else None,
-            restarts=self.restarts,
-            last_exit=exit_in_words(self.last_code) if self.last_code is not None else None,
-            last_code=self.last_code,
+            restarts=self._restarts,
+            last_exit=self._last_exit,
+            last_code=self._last_code,
         )
 
 
-def _open_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > _LARGEST_LOG_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
-    return path.open("ab")
-
-
 class Supervisor:
-    """Keeps children running. Lives in one event loop; nothing is polled."""
+    """Keeps children running. Lives in one event loop, on the main thread; nothing is polled.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        clock: monotonic seconds, to tell how long a child ran.
+        backoff: makes the pauses of a new child.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, backoff: Callable[[], Backoff] = Backoff) -> None:
         self._children: dict[str, _Child] = {}
         self._clock = clock
+        self._backoff = backoff
 
     async def start(self, spec: ChildSpec) -> None:
         """Start a child. Raises ManagerError when one of that name is there, or the program cannot be run."""
         if spec.name in self._children:
             message = f"a child named {spec.name} is there already"
             raise ManagerError(message)
-        child = _Child(spec, self._clock)
-        await child.start()
-        self._children[spec.name] = child
+        child = self._children[spec.name] = _Child(spec, self._clock, self._backoff())
+        try:
+            await child.start()
+        except BaseException:
+            self._forget(spec.name, child)
+            raise
 
     async def stop(self, name: str) -> None:
         """Ask a child to end, kill it after its grace, and forget it. Raises ManagerError when there is none."""
-        child = self._children.pop(name, None)
-        if child is None:
-            message = f"there is no child named {name}"
-            raise ManagerError(message)
+        child = self._find(name)
         await child.stop()
+        self._forget(name, child)
 
     async def stop_all(self) -> None:
         """Stop all children at once."""
-        children = list(self._children.values())
-        self._children.clear()
-        await asyncio.gather(*(child.stop() for child in children))
+        children = dict(self._children)
+        await asyncio.gather(*(child.stop() for child in children.values()))
+        for name, child in children.items():
+            self._forget(name, child)
+
+    async def ended(self, name: str) -> ChildStatus:
+        """Wait until a child has ended for the first time, whether or not it is started again. Raises ManagerError."""
+        child = self._find(name)
+        await child.ended()
+        return child.status()
 
     def status(self) -> dict[str, ChildStatus]:
         """All children by name."""
         return {name: child.status() for name, child in self._children.items()}
+
+    def _forget(self, name: str, child: _Child) -> None:
+        if self._children.get(name) is child:
+            del self._children[name]
+
+    def _find(self, name: str) -> _Child:
+        child = self._children.get(name)
+        if child is None:
+            message = f"there is no child named {name}"
+            raise ManagerError(message)
+        return child

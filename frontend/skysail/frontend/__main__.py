@@ -15,7 +15,9 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Read settings, flags over environment, and serve."""
-    parser = argparse.ArgumentParser(prog="skysail-frontend", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="skysail-frontend", description="The HTTP frontend. Settings come from SKYSAIL_*; flags win."
+    )
     parser.add_argument("--host", help="address to listen on (SKYSAIL_FRONTEND__HOST; 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (SKYSAIL_FRONTEND__PORT; 1337)")
     parser.add_argument("--workers", type=int, help="processes that share the port (SKYSAIL_FRONTEND__WORKERS; 1)")

@@ -1,11 +1,14 @@
-"""Puts one frontend process together from its settings."""
+"""Puts one frontend process together from its settings, and says in which order it starts and stops."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from skysail.frontend.asgi import Frontend
+from skysail.frontend.behind import Behind
 from skysail.frontend.clipper import ClipperPredict
 from skysail.frontend.feedback import Feedback
 from skysail.frontend.metadata import Metadata
@@ -13,50 +16,94 @@ from skysail.frontend.metrics import FrontendMetrics
 from skysail.frontend.oip import OipInfer
 from skysail.frontend.rest import rest_application
 from skysail.frontend.routes import AppRoutes
+from skysail.frontend.watch import Watch
+from skysail.topics.broker import FailureCallback
 from skysail.topics.client import ClientOptions, PredictionClient
+from skysail.topics.kafka.producer import KafkaProducer
 from skysail.topics.kafka.publisher import Publisher
 from skysail.topics.names import KeyNames
 from skysail.topics.settings import FrontendSettings, Settings
 from skysail.topics.store.connection import async_store
 from skysail.topics.store.workers import WorkerDirectory
 
-__all__ = ["build_frontend"]
+__all__ = ["assemble", "build_frontend"]
 
-_START_S = 60.0
+#: How long the port stays closed for a broker and a store that do not answer; it opens then all the same, and says 503.
+_PATIENCE_S = 2.0
+_PROBE_S = 1.0
+_FOR_EVER_S = 10 * 365 * 24 * 3600.0
+#: Readiness and metadata must not wait for a store that is stuck.
+_STORE_ANSWERS_S = 0.8
 #: Objects allocated before the young generation is collected: a busy frontend holds thousands of live queries, and
 #: looking through them 700 allocations apart costs 5 % of its time.
 _GC_THRESHOLD = 20_000
 
 
 def build_frontend(settings: Settings, shared_metrics: Path | None = None) -> Frontend:
-    """The ASGI application; nothing is connected before its lifespan starts."""
+    """The ASGI application; nothing is connected before its lifespan starts.
+
+    Raises:
+        ValueError: when the store's URL is none.
+    """
     own = settings.frontend
     kafka = settings.kafka.librdkafka()
-    client = PredictionClient(kafka, settings.redis.url, settings.namespace, _options(own))
+    producers: list[KafkaProducer] = []
+
+    def producer(on_failure: FailureCallback) -> KafkaProducer:
+        producers.append(KafkaProducer(kafka, on_failure))
+        return producers[0]
+
+    client = PredictionClient(producer, settings.redis.url, settings.namespace, _options(own))
     metrics = FrontendMetrics(shared_metrics)
-    store = async_store(settings.redis.url)
-    publisher = Publisher(kafka)
+    store = async_store(settings.redis.url, socket_timeout=_STORE_ANSWERS_S)
+    feedback = Feedback(client, Publisher(kafka))
     metadata = Metadata(client, WorkerDirectory(store, KeyNames(settings.namespace)))
+    watch = Watch(client, metadata, metrics)
+    starting: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        await client.start(_START_S)
+        # 1. Whether the broker is there: a producer that nobody has used yet does not know.
+        await asyncio.to_thread(producers[0].probe, _PROBE_S)
+        # 2. Store and registry. Without them the process is alive but not ready, and goes on trying.
+        starting.append(asyncio.create_task(client.start(_FOR_EVER_S), name="start"))
+        await asyncio.wait(starting, timeout=_PATIENCE_S)
+        watch.start()
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 50, 50)
 
     async def stop() -> None:
+        # The server has answered what it had taken; nothing is in flight but what nobody waits for.
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+        await watch.stop()
         await client.close()
         await store.aclose()
-        publisher.close()
+        await asyncio.to_thread(feedback.close)
 
+    return assemble(client, metadata, feedback, metrics, own, on_start=start, on_stop=stop)
+
+
+def assemble(
+    client: PredictionClient,
+    metadata: Metadata,
+    feedback: Feedback,
+    metrics: FrontendMetrics,
+    own: FrontendSettings,
+    *,
+    on_start: Callable[[], Awaitable[None]],
+    on_stop: Callable[[], Awaitable[None]],
+) -> Frontend:
+    """The routes, over what they need."""
+    rest = rest_application(client, metadata, feedback, metrics)
     return Frontend(
-        client=client,
         predict=ClipperPredict(client, AppRoutes(client), metrics, own.max_body_bytes),
         infer=OipInfer(client, metrics, own.max_body_bytes, own.oip_timeout_s),
-        rest=rest_application(client, metadata, Feedback(client, publisher), metrics),
-        metrics=metrics,
-        on_start=start,
-        on_stop=stop,
+        rest=Behind(rest, client.new_id, own.max_body_bytes),
+        new_id=client.new_id,
+        on_start=on_start,
+        on_stop=on_stop,
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from skysail.frontend.oip_inputs import inputs_of
+from skysail.frontend.routes import check_registry
 from skysail.topics import __version__
 from skysail.topics.client import PredictionClient
-from skysail.topics.specs import InputType, ModelSpec, TensorSpec, WorkerState
+from skysail.topics.errors import NoModelError
+from skysail.topics.specs import ModelSpec, TensorSpec, WorkerState
 from skysail.topics.store.workers import WorkerDirectory
 
 __all__ = ["Metadata"]
+
+_DIGITS = re.compile(r"(\d+)")
 
 
 class Metadata:
@@ -21,8 +27,8 @@ class Metadata:
 
     @staticmethod
     def server() -> dict[str, Any]:
-        """`GET /v2`."""
-        return {"name": "skysail", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
+        """`GET /v2`. Of Triton's model repository extension there is the index; models come by deployment."""
+        return {"name": "skysail", "version": __version__, "extensions": ["binary_tensor_data"]}
 
     def missing(self) -> list[str]:
         """What this frontend lacks to answer queries; empty when ready."""
@@ -34,40 +40,54 @@ class Metadata:
         return [name for name, there in parts.items() if not there]
 
     def names(self) -> list[str]:
-        """Names of all models."""
+        """Names of all models. Raises UnavailableError."""
+        check_registry(self._client)
         return sorted(self._client.view.snapshot.models)
 
+    def _spec(self, name: str, version: str | None) -> ModelSpec:
+        try:
+            return self._client.view.snapshot.model(name, version)
+        except NoModelError:
+            check_registry(self._client)
+            raise
+
     def model(self, name: str, version: str | None) -> dict[str, Any]:
-        """Metadata of a model. Raises NoModelError."""
-        snapshot = self._client.view.snapshot
-        spec = snapshot.model(name, version)
+        """Metadata of a model. Raises NoModelError, UnavailableError."""
+        spec = self._spec(name, version)
         return {
             "name": spec.name,
-            "versions": sorted(snapshot.models[name]),
+            "versions": sorted(self._client.view.snapshot.models[name], key=_natural),
             "platform": _platform(spec),
-            "inputs": [_tensor(tensor) for tensor in spec.inputs or _default_inputs(spec)],
+            "inputs": [_tensor(tensor) for tensor in inputs_of(spec)],
             "outputs": [_tensor(tensor) for tensor in spec.outputs],
             "properties": {"input_type": str(spec.input_type), "objective_ms": str(spec.objective_ms)},
         }
 
     async def ready(self, name: str, version: str | None) -> bool:
         """Whether a worker answers for a model now. Raises NoModelError, UnavailableError."""
-        spec = self._client.view.snapshot.model(name, version)
+        spec = self._spec(name, version)
         return bool(await self._workers.ready(spec.name, spec.version))
 
     async def index(self, *, only_ready: bool) -> list[dict[str, str]]:
-        """`POST /v2/repository/index`."""
-        alive = await self._workers.alive()
+        """`POST /v2/repository/index`. Raises UnavailableError."""
+        check_registry(self._client)
+        states: dict[tuple[str, str], set[WorkerState]] = {}
+        for beat in await self._workers.alive():
+            states.setdefault((beat.model, beat.version), set()).add(beat.state)
         rows = []
         for name, versions in sorted(self._client.view.snapshot.models.items()):
-            for version in sorted(versions):
-                states = {beat.state for beat in alive if (beat.model, beat.version) == (name, version)}
-                ready = WorkerState.READY in states
+            for version in sorted(versions, key=_natural):
+                found = states.get((name, version), set())
+                ready = WorkerState.READY in found
                 if ready or not only_ready:
-                    reason = "" if ready else _reason(states)
-                    state = "READY" if ready else "UNAVAILABLE"
+                    state, reason = ("READY", "") if ready else ("UNAVAILABLE", _reason(found))
                     rows.append({"name": name, "version": version, "state": state, "reason": reason})
         return rows
+
+
+def _natural(version: str) -> list[tuple[int, str]]:
+    """Version 10 comes after version 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(version)]
 
 
 def _reason(states: set[WorkerState]) -> str:
@@ -78,14 +98,6 @@ def _platform(spec: ModelSpec) -> str:
     return {"sklearn": "sklearn_cloudpickle", "python-closure": "python_cloudpickle"}.get(
         spec.framework, spec.framework
     )
-
-
-def _default_inputs(spec: ModelSpec) -> list[TensorSpec]:
-    kind = spec.input_type
-    if kind is InputType.TENSORS:
-        return []
-    shape = (-1, -1) if kind.is_numeric else (-1,)
-    return [TensorSpec("input", kind.datatype or "BYTES", shape)]
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:

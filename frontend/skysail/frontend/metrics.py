@@ -6,24 +6,41 @@ once a second and whoever is scraped adds them up, those of processes that have 
 
 from __future__ import annotations
 
-import os
+import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from skysail.frontend.http import DISCONNECTED
 from skysail.topics import __version__
+from skysail.topics.errors import RejectedError, SkysailError
+from skysail.topics.records import Outcome
 
-__all__ = ["FrontendMetrics"]
+__all__ = ["FrontendMetrics", "outcome_of"]
 
 #: Seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: What a process that was silent for so long had in flight is gone with it.
+_SILENT_S = 5.0
 
+_BY_STATUS = {outcome.http_status: outcome for outcome in Outcome}
 _Labels = tuple[str, str, str, str]  # app, model, version, outcome
+
+
+def outcome_of(error: SkysailError) -> str:
+    """The `outcome` label of a request that never became a query."""
+    if isinstance(error, RejectedError):
+        return Outcome.REJECTED
+    if error.status == DISCONNECTED:
+        return "disconnected"
+    return _BY_STATUS.get(error.status, Outcome.BAD_INPUT)
 
 
 class _Series(msgspec.Struct):
@@ -34,11 +51,12 @@ class _Series(msgspec.Struct):
 
 
 class _Numbers(msgspec.Struct):
-    """Everything that one process counts; adds up."""
+    """Everything that one process counts; adds up. `saved_s` is unix time."""
 
-    requests: dict[str, _Series] = {}
-    sources: dict[str, int] = {}
+    requests: dict[str, _Series]
+    sources: dict[str, int]
     in_flight: int = 0
+    saved_s: float = 0.0
 
 
 class FrontendMetrics(Collector):
@@ -46,19 +64,23 @@ class FrontendMetrics(Collector):
 
     Args:
         shared: folder where the processes of one port leave their numbers; None for a single process.
+        clock: unix seconds.
     """
 
-    def __init__(self, shared: Path | None = None) -> None:
+    def __init__(self, shared: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self._series: dict[_Labels, _Series] = {}
-        self._numbers = _Numbers({}, {"model": 0, "local-cache": 0, "shared-cache": 0})
+        self._numbers = _Numbers({}, {})
         self._shared = shared
+        self._name = f"{uuid4().hex}.json"  # not the process id: those come again, and totals would fall
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        if shared is None:  # of several processes each would show its own, and a counter would jump up and down
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
 
     def observe(self, app: str, model: str, version: str, outcome: str, duration_s: float) -> None:
-        """One request was answered."""
+        """One request was answered. Labels must be names that are registered: each set is kept for good."""
         labels = (app, model, version, outcome)
         series = self._series.get(labels)
         if series is None:
@@ -68,30 +90,35 @@ class FrontendMetrics(Collector):
         series.sum_s += duration_s
 
     def count_source(self, source: str) -> None:
-        """An answer came from the model or from a cache."""
+        """A prediction came from the model or from a cache."""
         sources = self._numbers.sources
         sources[source] = sources.get(source, 0) + 1
 
     def save(self, in_flight: int) -> None:
-        """Leave the numbers for the other processes."""
+        """Leave the numbers for the other processes. Raises OSError when the folder does not take them."""
         self._numbers.in_flight = in_flight
         if self._shared is not None:
-            path = self._shared / f"{os.getpid()}.json"
-            fresh = path.with_suffix(".new")
+            self._numbers.saved_s = self._clock()
+            fresh = self._shared / f"{self._name}.new"
             fresh.write_bytes(msgspec.json.encode(self._numbers))
-            fresh.replace(path)
+            fresh.replace(self._shared / self._name)
 
     def _all(self) -> Iterator[_Numbers]:
         yield self._numbers
         if self._shared is not None:
-            own = f"{os.getpid()}.json"
+            oldest_s = self._clock() - _SILENT_S
             for path in sorted(self._shared.glob("*.json")):
-                if path.name != own:
-                    yield msgspec.json.decode(path.read_bytes(), type=_Numbers)
+                if path.name != self._name:
+                    numbers = msgspec.json.decode(path.read_bytes(), type=_Numbers)
+                    if numbers.saved_s < oldest_s:
+                        numbers.in_flight = 0
+                    yield numbers
 
     def render(self, in_flight: int) -> bytes:
-        """The exposition text, totals over all processes of the port."""
-        self._numbers.in_flight = in_flight
+        """The exposition text, totals over all processes of the port. To be called where `observe` is."""
+        # What is shown now, the next process to be scraped must show as well: a total that falls looks like a restart.
+        with suppress(OSError):  # then it may fall, and the watch has told why
+            self.save(in_flight)
         return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:

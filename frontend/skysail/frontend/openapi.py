@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["with_hot_routes"]
+__all__ = ["FEEDBACK_BODY", "with_hot_routes"]
 
 _ERROR = {
     "type": "object",
@@ -27,6 +27,8 @@ _ENTRY = {
         "output": {},
         "default": {"type": "boolean"},
         "default_explanation": {"type": "string"},
+        "error": {"type": "string", "description": "of a failed entry of a batch"},
+        "cause": {"type": "string"},
     },
 }
 _TENSOR = {
@@ -45,7 +47,10 @@ _PREDICT = {
     "properties": {
         "input": {"description": "one row, as the application's input type says"},
         "input_batch": {"type": "array", "items": {}, "description": "rows; instead of input"},
-        "version": {"type": "string", "description": "a version of the model; the current one by default"},
+        "version": {
+            "oneOf": [{"type": "string"}, {"type": "integer"}],
+            "description": "a version of the model; the current one by default",
+        },
     },
 }
 _PREDICTED = {
@@ -73,6 +78,19 @@ _INFERRED = {
         "outputs": {"type": "array", "items": _TENSOR},
     },
 }
+
+_FEEDBACK = {
+    "type": "object",
+    "properties": {
+        "input": {"description": "what was predicted on, as the application's input type says"},
+        "label": {"description": "what was right"},
+        "uid": {"oneOf": [{"type": "integer"}, {"type": "string"}], "default": 0},
+        "query_id": {"type": "string", "description": "the query that it is about"},
+    },
+    "required": ["input", "label"],
+}
+#: What FastAPI cannot see: the body is decoded by the application's input type.
+FEEDBACK_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _FEEDBACK}}}}
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,119 +4,156 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import signal
 import socket
 import sys
 import tempfile
-import time
-from multiprocessing.connection import wait
+import threading
 from pathlib import Path
 from types import FrameType
 
+import confluent_kafka
+import structlog
 import uvicorn
+from confluent_kafka import KafkaException
 
 from skysail.frontend.build import build_frontend
+from skysail.frontend.logs import configure_logs
+from skysail.frontend.supervisor import Supervisor
+from skysail.topics.kafka.config import producer_config
 from skysail.topics.settings import Settings
+from skysail.topics.store.channel import StoreChannel
 
 __all__ = ["PORT_IN_USE", "run"]
 
-#: Exit status when the port is taken (EADDRINUSE's number on Linux).
+_log = structlog.get_logger(__name__)
+
+#: Exit statuses. The first is EADDRINUSE's number on Linux.
 PORT_IN_USE = 98
-_DRAIN_S = 30
-_RESTART_PAUSE_S = 0.5
+_ERROR = 1
+_USAGE = 2
+#: Within what Kubernetes grants a process by default (30 s), and longer than most deadlines.
+_DRAIN_S = 25
+#: Longer than load balancers keep idle connections (60 s is common), so that it is they who close: a request that meets
+#: a closing connection is lost.
+_KEEP_ALIVE_S = 75
 
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
     own = settings.frontend
+    configure_logs(settings)
     try:
-        _listen(own.host, own.port, reuse=False).close()  # somebody else's socket is found before any process starts
+        _check(settings)
+    except (KafkaException, ValueError) as error:
+        return _report(f"a setting is wrong: {error}", _USAGE)
+    try:
+        _bound(own.host, own.port, shared=False).close()  # finds a frontend that is there already
+        reserved = _bound(own.host, own.port, shared=own.workers > 1)
     except OSError as error:
-        return _report(error, own.host, own.port)
-    if own.workers == 1:
-        _serve(settings, None)
-        return 0
-    with tempfile.TemporaryDirectory(prefix="skysail-frontend-") as shared:
-        return _supervise(settings, Path(shared))
+        return _report_port(error, own.host, own.port)
+    with reserved:
+        port = reserved.getsockname()[1]
+        _log.info("listening", host=own.host, port=port, processes=own.workers, namespace=settings.namespace)
+        if own.workers == 1:
+            return _serve(settings, reserved, None)
+        settings = settings.model_copy(update={"frontend": own.model_copy(update={"port": port})})
+        with tempfile.TemporaryDirectory(prefix="skysail-frontend-") as shared:
+            return _supervise(settings, Path(shared))
 
 
-def _report(error: OSError, host: str, port: int) -> int:
-    reason = "is in use; choose another with --port" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
-    sys.stderr.write(f"skysail-frontend: {host}:{port} {reason}\n")
-    return PORT_IN_USE if error.errno == errno.EADDRINUSE else 1
+def _check(settings: Settings) -> None:
+    """Find a wrong property or URL now, rather than as a broker or store that is always away. Connects to nothing."""
+    confluent_kafka.Producer(producer_config(settings.kafka.librdkafka()))
+    StoreChannel(settings.redis.url)
 
 
-def _listen(host: str, port: int, *, reuse: bool) -> socket.socket:
+def _report(message: str, status: int) -> int:
+    sys.stderr.write(f"skysail-frontend: {message}\n")
+    return status
+
+
+def _report_port(error: OSError, host: str, port: int) -> int:
+    if error.errno == errno.EADDRINUSE:
+        return _report(f"{host}:{port} is in use; choose another with --port", PORT_IN_USE)
+    return _report(f"{host}:{port} cannot be used: {error}", _ERROR)
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    """A socket at the port that does not listen yet; `shared` lets others of ours have the port too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if reuse:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((host, port))
+        bound.bind((host, port))
     except OSError:
-        listener.close()
+        bound.close()
         raise
-    return listener
+    return bound
 
 
-def _serve(settings: Settings, shared: Path | None) -> None:
+def _serve(settings: Settings, listener: socket.socket, shared: Path | None) -> int:
     """One process: an event loop with everything in it."""
-    own = settings.frontend
     config = uvicorn.Config(
         build_frontend(settings, shared),
-        host=own.host,
-        port=own.port,
         loop="uvloop",
         http="httptools",
         ws="none",
         interface="asgi3",
         lifespan="on",
         access_log=False,
-        log_level="warning",
+        log_config=None,
         proxy_headers=False,
         server_header=False,
-        date_header=False,
         backlog=4096,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    listener = _listen(own.host, own.port, reuse=shared is not None)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    def drain(_: int, __: FrameType | None) -> None:
+        server.should_exit = True
+
+    # The server listens to signals while it runs, and raises them once more when it has drained: that must not end the
+    # process as by a kill.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, drain)
+    server.run(sockets=[listener])
+    return 0 if server.started else _ERROR
 
 
 def _serve_child(settings: Settings, shared: Path) -> None:
-    # A terminal's Ctrl-C reaches the whole group; the parent decides what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _serve(settings, shared)
+    configure_logs(settings)
+    threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
+    own = settings.frontend
+    sys.exit(_serve(settings, _bound(own.host, own.port, shared=True), shared))
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot pass on that its port is to be given up."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _supervise(settings: Settings, shared: Path) -> int:
     context = multiprocessing.get_context("spawn")
-    stopping = False
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children:
-            child.terminate()
 
     def start() -> multiprocessing.process.BaseProcess:
         child = context.Process(target=_serve_child, args=(settings, shared))
         child.start()
         return child
 
-    children: list[multiprocessing.process.BaseProcess] = []
+    supervisor = Supervisor(start, settings.frontend.workers)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        supervisor.stop()
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    children += [start() for _ in range(settings.frontend.workers)]
-    while children:
-        ended = wait([child.sentinel for child in children])
-        for child in [child for child in children if child.sentinel in ended]:
-            children.remove(child)
-            if not stopping:
-                sys.stderr.write(
-                    f"skysail-frontend: process {child.pid} ended with {child.exitcode}; starting another\n"
-                )
-                time.sleep(_RESTART_PAUSE_S)
-                children.append(start())
+    supervisor.run()
     return 0

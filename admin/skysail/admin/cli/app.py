@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from skysail.admin.cli import apps, deploy, models, operate, stack
+from skysail.admin.cli.group import ErrorsAsExits
 from skysail.topics import __version__
-from skysail.topics.errors import SkysailError
 
-__all__ = ["app", "run"]
+__all__ = ["app"]
+
+_HELP = """Serve predictions through a message broker.
+
+`skysail up` starts everything on this machine; `skysail deploy` serves a model; `skysail predict` asks it.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 a part that is needed does not answer.
+"""
 
 app = typer.Typer(
     name="skysail",
-    help="Serve predictions through a message broker.",
+    cls=ErrorsAsExits,
+    help=_HELP,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -24,9 +31,15 @@ for module in (stack, deploy, apps, models, operate):
     module.add_to(app)
 
 
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"skysail {__version__}")
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
-        typer.echo(f"skysail {__version__}")
+        version()
         raise typer.Exit
 
 
@@ -38,12 +51,3 @@ def _root(
     ] = False,
 ) -> None:
     del version
-
-
-def run() -> None:
-    """Run; exit status 0: done, 1: refused or failed, 2: wrong usage."""
-    try:
-        app()
-    except SkysailError as error:
-        sys.stderr.write(f"skysail: {error}\n")
-        sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show
+from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show, tell
 from skysail.topics.errors import BadInputError
 
 __all__ = ["add_to"]
@@ -15,28 +15,36 @@ __all__ = ["add_to"]
 apps = typer.Typer(help="Applications: what callers ask.", no_args_is_help=True)
 _COLUMNS = ("name", "input_type", "latency_slo_micros", "cache_ttl_s", "models")
 
+App = Annotated[str, typer.Argument(metavar="APP", help="Name of the application.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+
 
 @apps.command("ls")
 def list_apps(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """List applications."""
-    show(connect(admin).get_all_apps(verbose=True), output, _COLUMNS)
+    with connect(admin) as connection:
+        show(connection.get_all_apps(verbose=True), output, _COLUMNS)
 
 
 @apps.command("show")
-def show_app(name: str, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def show_app(name: App, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Show one application."""
-    show(connect(admin).get_app_info(name), output)
+    with connect(admin) as connection:
+        show(connection.get_app_info(name), output)
 
 
 @apps.command("add")
 def add_app(
-    name: str,
+    name: App,
     *,
-    input_type: Annotated[str, typer.Option(help="What one row is.")] = "doubles",
+    input_type: Annotated[
+        str, typer.Option(help="What one row is: bytes, integers, floats, doubles, strings, json or tensors.")
+    ] = "doubles",
     default: Annotated[str | None, typer.Option(help="Default output, as JSON; none by default.")] = None,
     slo_ms: Annotated[float, typer.Option(min=1, help="Latency objective: a query's deadline.")] = 3000,
     cache_ttl_s: Annotated[int, typer.Option(min=0, help="Seconds that answers may be cached; 0: never.")] = 60,
     admin: Admin = ADMIN_URL,
+    output: Output = Form.TABLE,
 ) -> None:
     """Register an application."""
     try:
@@ -45,29 +53,33 @@ def add_app(
         message = f"--default is not valid JSON: {error} (a text needs quotes: '\"text\"')"
         raise BadInputError(message) from None
     null = default is not None and value is None
-    connect(admin).register_application(
-        name, input_type, value, int(slo_ms * 1000), cache_ttl_s=cache_ttl_s, null_default=null
-    )
-    typer.echo(f"registered application {name}")
+    with connect(admin) as connection:
+        connection.register_application(
+            name, input_type, value, int(slo_ms * 1000), cache_ttl_s=cache_ttl_s, null_default=null
+        )
+    tell(f"registered application {name}", output, name=name)
 
 
 @apps.command("rm")
-def remove_app(name: str, *, admin: Admin = ADMIN_URL) -> None:
+def remove_app(name: App, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Remove an application and its link."""
-    connect(admin).delete_application(name)
-    typer.echo(f"removed application {name}")
+    with connect(admin) as connection:
+        connection.delete_application(name)
+    tell(f"removed application {name}", output, name=name)
 
 
-def link(app_name: str, model: str, *, admin: Admin = ADMIN_URL) -> None:
+def link(app_name: App, model: Model, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Let a model answer an application's queries."""
-    connect(admin).link_model_to_app(app_name, model)
-    typer.echo(f"{app_name} asks {model}")
+    with connect(admin) as connection:
+        connection.link_model_to_app(app_name, model)
+    tell(f"{app_name} asks {model}", output, app=app_name, models=[model])
 
 
-def unlink(app_name: str, model: str, *, admin: Admin = ADMIN_URL) -> None:
+def unlink(app_name: App, model: Model, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """End that."""
-    connect(admin).unlink_model_from_app(app_name, model)
-    typer.echo(f"{app_name} no longer asks {model}")
+    with connect(admin) as connection:
+        connection.unlink_model_from_app(app_name, model)
+    tell(f"{app_name} no longer asks {model}", output, app=app_name, models=[])
 
 
 def add_to(app: typer.Typer) -> None:

@@ -7,13 +7,16 @@ import pickle
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Frontend, connect
-from skysail.topics.errors import ArtifactError, BadInputError, SkysailError
+from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, tell
+from skysail.topics.errors import ArtifactError, BadInputError, UnavailableError
+
+if TYPE_CHECKING:
+    from skysail.admin.connection import Connection
 
 __all__ = ["add_to"]
 
@@ -33,7 +36,7 @@ def deploy(  # noqa: PLR0913 - so many options has it
     version: Annotated[str, typer.Option(help="A new version; versions are immutable.")],
     input_type: Annotated[str, typer.Option(help="What one row is.")] = "doubles",
     replicas: Annotated[int, typer.Option(min=0, help="Workers.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="-1: adaptive.")] = -1,
+    batch_size: Annotated[int, typer.Option(help="Rows in a batch; -1: adaptive.")] = -1,
     objective_ms: Annotated[float, typer.Option(help="Latency objective of one batch.")] = 20.0,
     partitions: Annotated[int, typer.Option(min=1, help="Most workers that can share the work.")] = 8,
     sample: Annotated[str | None, typer.Option(help="Rows to warm up with, as JSON.")] = None,
@@ -41,6 +44,7 @@ def deploy(  # noqa: PLR0913 - so many options has it
     timeout: Annotated[float | None, typer.Option(help="Seconds that it may take to become ready.")] = None,
     app: Annotated[str | None, typer.Option(help="Also register an application of this name and link it.")] = None,
     admin: Admin = ADMIN_URL,
+    output: Output = Form.TABLE,
 ) -> None:
     """Deploy a model and wait until it is ready; prints the worker's own traceback when it does not get there."""
     options: Any = {
@@ -53,29 +57,37 @@ def deploy(  # noqa: PLR0913 - so many options has it
         "timeout_s": timeout,
         "sample": _json("--sample", sample) if sample is not None else None,
     }
-    connection = connect(admin)
-    if framework is Framework.SKLEARN:
-        from skysail.admin.deployers.sklearn import deploy_sklearn_model
+    with connect(admin) as connection:
+        if framework is Framework.SKLEARN:
+            from skysail.admin.deployers.sklearn import deploy_sklearn_model
 
-        deploy_sklearn_model(connection, name, version, _load(Path(source)), **options)
-    else:
-        from skysail.admin.deployers.python import deploy_python_closure
+            deploy_sklearn_model(connection, name, version, _load(Path(source)), **options)
+        else:
+            from skysail.admin.deployers.python import deploy_python_closure
 
-        deploy_python_closure(connection, name, version, _function(source), **options)
-    typer.echo(f"{name} {version} is ready{' and current' if promote else ''}")
-    if app is not None:
+            deploy_python_closure(connection, name, version, _function(source), **options)
+        if app is not None:
+            _serve_as(connection, app, name, input_type)
+    text = f"{name} {version} is ready{' and current' if promote else ''}"
+    text += f"; application {app} asks it: POST /{app}/predict" if app is not None else ""
+    tell(text, output, name=name, version=version, current=promote, app=app)
+
+
+def _serve_as(connection: Connection, app: str, model: str, input_type: str) -> None:
+    """Register and link an application, unless it is there and linked to the model already."""
+    if app not in connection.get_all_apps():
         connection.register_application(app, input_type)
-        connection.link_model_to_app(app, name)
-        typer.echo(f"application {app} asks {name}: POST {FRONTEND_URL}/{app}/predict")
+    if model not in connection.get_linked_models(app):
+        connection.link_model_to_app(app, model)
 
 
 def _load(path: Path) -> Any:
     if not path.is_file():
         message = f"{path} is not a file"
         raise ArtifactError(message)
-    import joblib
-
     try:
+        import joblib
+
         return joblib.load(path)
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, ValueError, KeyError) as error:
         message = f"{path} cannot be loaded: {type(error).__name__}: {error}"
@@ -117,10 +129,10 @@ def predict(
     value = _json("ROWS", sys.stdin.read() if rows == "-" else rows)
     body = {"input_batch" if batch else "input": value, **({"version": version} if version else {})}
     try:
-        answer = httpx.post(f"{frontend}/{app}/predict", json=body, timeout=120)
+        answer = httpx.post(f"{frontend.rstrip('/')}/{app}/predict", json=body, timeout=120)
     except httpx.HTTPError as error:
         message = f"the frontend at {frontend} does not answer: {error}"
-        raise SkysailError(message) from error
+        raise UnavailableError(message) from error
     typer.echo(answer.text)
     if not answer.is_success:
         raise typer.Exit(1)

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show
+from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show, tell
 
-__all__ = ["add_to"]
+__all__ = ["Model", "Version", "add_to"]
 
 models = typer.Typer(help="Models and their versions.", no_args_is_help=True)
 _COLUMNS = ("name", "version", "is_current", "input_type", "framework", "replicas", "partitions", "objective_ms")
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.")]
 
 
 @models.command("ls")
 def list_models(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """List all versions of all models."""
-    show(connect(admin).get_all_models(verbose=True), output, _COLUMNS)
+    with connect(admin) as connection:
+        show(connection.get_all_models(verbose=True), output, _COLUMNS)
 
 
 @models.command("show")
-def show_model(name: str, version: str, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def show_model(name: Model, version: Version, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Show one version."""
-    show(connect(admin).get_model_info(name, version), output)
+    with connect(admin) as connection:
+        show(connection.get_model_info(name, version), output)
 
 
 @models.command("rm")
-def remove_model(name: str, version: str, *, admin: Admin = ADMIN_URL) -> None:
+def remove_model(name: Model, version: Version, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Drain a version's workers and remove it, with its topics and artifact."""
-    connect(admin).delete_versioned_model(name, version)
-    typer.echo(f"removed {name} {version}")
+    with connect(admin) as connection:
+        connection.delete_versioned_model(name, version)
+    tell(f"removed {name} {version}", output, name=name, version=version)
 
 
 def add_to(app: typer.Typer) -> None:

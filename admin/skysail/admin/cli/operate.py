@@ -6,58 +6,83 @@ from typing import Annotated
 
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, show
+from skysail.admin.cli.models import Model, Version
+from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, show, tell
 
 __all__ = ["add_to"]
 
 _COLUMNS = ("worker_id", "model", "version", "state", "pid", "partitions", "batch_cap", "batch_rows", "queries_per_s")
+Timeout = Annotated[
+    float | None, typer.Option(min=1, help="Seconds that it may take; by default the admin process's own limit.")
+]
 
 
-def promote(model: str, version: str, *, admin: Admin = ADMIN_URL) -> None:
+def promote(
+    model: Model, version: Version, *, timeout: Timeout = None, admin: Admin = ADMIN_URL, output: Output = Form.TABLE
+) -> None:
     """Make a version current, once a worker of it is ready."""
-    connect(admin).promote(model, version)
-    typer.echo(f"{model} {version} is current")
+    with connect(admin) as connection:
+        connection.promote(model, version, timeout_s=timeout)
+    tell(f"{model} {version} is current", output, name=model, current=version)
 
 
-def rollback(model: str, *, admin: Admin = ADMIN_URL) -> None:
+def rollback(model: Model, *, timeout: Timeout = None, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """Make the version current that was current before."""
-    typer.echo(f"{model} {connect(admin).rollback(model)} is current")
+    with connect(admin) as connection:
+        version = connection.rollback(model, timeout)
+    tell(f"{model} {version} is current", output, name=model, current=version)
 
 
 def scale(
-    model: str,
-    replicas: Annotated[int, typer.Argument(min=0)],
+    model: Model,
+    replicas: Annotated[int, typer.Argument(metavar="REPLICAS", min=0, help="How many workers.")],
     *,
     version: Annotated[str | None, typer.Option(help="The current one by default.")] = None,
+    wait: Annotated[bool, typer.Option(help="Return when so many are ready, not when they have been started.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that --wait may take.")] = 120,
     admin: Admin = ADMIN_URL,
+    output: Output = Form.TABLE,
 ) -> None:
     """Run so many workers of a version; those beyond are drained."""
-    warning = connect(admin).set_num_replicas(model, replicas, version)
-    typer.echo(f"{model}{' ' + version if version else ''}: {replicas} workers")
-    if warning:
-        typer.echo(f"warning: {warning}", err=True)
+    with connect(admin) as connection:
+        warning = connection.set_num_replicas(model, replicas, version)
+        if warning:
+            typer.echo(f"warning: {warning}", err=True)
+        if wait:
+            connection.wait_for_replicas(model, replicas, version, timeout)
+    named = f"{model} {version}" if version else model
+    tell(f"{named}: {replicas} workers", output, name=model, version=version, replicas=replicas, warning=warning)
 
 
 def workers(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
     """List workers by their last heartbeats."""
-    show(connect(admin).get_all_model_replicas(verbose=True), output, _COLUMNS)
+    with connect(admin) as connection:
+        show(connection.get_all_model_replicas(verbose=True), output, _COLUMNS)
 
 
 def logs(
-    model: str,
-    version: str,
+    model: Model,
+    version: Version,
     *,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="From the end.")] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="From the end.")] = 50,
     admin: Admin = ADMIN_URL,
+    output: Output = Form.TABLE,
 ) -> None:
     """Print the end of each worker's log."""
-    for slot, text in connect(admin).get_logs(model, version, lines).items():
-        typer.echo(f"== {slot}\n{text}")
+    with connect(admin) as connection:
+        found = connection.get_logs(model, version, lines)
+    tell("\n".join(f"== {slot}\n{text}" for slot, text in found.items()), output, **found)
 
 
 def inspect(*, admin: Admin = ADMIN_URL, frontend: Frontend = FRONTEND_URL, output: Output = Form.JSON) -> None:
     """Print the frontend's metrics and all workers' heartbeats."""
-    show(connect(admin, frontend).inspect_instance(), output)
+    with connect(admin, frontend) as connection:
+        found = connection.inspect_instance()
+    if output is Form.JSON:
+        show(found, output)
+    else:
+        show(found["frontend"], output)
+        show(found["workers"], output, _COLUMNS)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""What commands share: where the admin process is, and output as a table or as JSON."""
+"""What commands share: where admin process and frontend are, and output for people or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from skysail.admin.connection import Connection
 
-__all__ = ["Admin", "Form", "Frontend", "Output", "connect", "show"]
+__all__ = ["ADMIN_URL", "FRONTEND_URL", "Admin", "Form", "Frontend", "Output", "connect", "show", "tell"]
 
 
 class Form(StrEnum):
@@ -24,7 +24,7 @@ class Form(StrEnum):
 
 Admin = Annotated[str, typer.Option("--admin", envvar="SKYSAIL_ADMIN_URL", help="URL of the admin process.")]
 Frontend = Annotated[str, typer.Option("--frontend", envvar="SKYSAIL_FRONTEND_URL", help="URL of a frontend.")]
-Output = Annotated[Form, typer.Option("-o", "--output", help="How to print.")]
+Output = Annotated[Form, typer.Option("-o", "--output", help="How to print: for people, or everything as JSON.")]
 
 ADMIN_URL = "http://127.0.0.1:1338"
 FRONTEND_URL = "http://127.0.0.1:1337"
@@ -35,6 +35,14 @@ def connect(admin: str, frontend: str = FRONTEND_URL) -> Connection:
     from skysail.admin.connection import Connection
 
     return Connection(admin, frontend_url=frontend)
+
+
+def tell(text: str, form: Form, **facts: Any) -> None:
+    """Print what was done: a sentence, or the facts of it as JSON."""
+    if form is Form.JSON:
+        show(facts, form)
+    else:
+        typer.echo(text)
 
 
 def show(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Form, columns: Sequence[str] = ()) -> None:
@@ -51,12 +59,16 @@ def show(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Form, colu
     table = Table(*(column.replace("_", " ") for column in columns), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_text(row.get(column)) for column in columns))
-    Console().print(table)
+    console = Console(markup=False, highlight=False)
+    # Into a file or a pipe a row stays one line, however long.
+    console.print(table, width=None if console.is_terminal else 10_000, crop=console.is_terminal)
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,58 +1,75 @@
-"""What a predict function needs elsewhere: itself, the user's own modules by value, the distributions it imports."""
+"""What a predict function needs elsewhere: itself, and the user's own modules by value."""
 
 from __future__ import annotations
 
+import io
 import pickle
-import pickletools
 import site
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import msgspec
 
-from skysail.topics.artifacts import Environment
+from skysail.admin.deployers.recorder import RecordingPickler
 from skysail.topics.errors import ArtifactError
 
-__all__ = ["capture", "environment_of", "round_trip"]
+__all__ = ["Captured", "capture", "round_trip"]
 
 _OWN = "skysail"
 _ROUNDS = 50
 
 
-def capture(value: object) -> bytes:
+class Captured(msgspec.Struct, frozen=True):
+    """A pickle, and the names of the modules that loading or calling what is in it imports."""
+
+    data: bytes
+    modules: frozenset[str]
+
+
+def capture(value: object) -> Captured:
     """Pickle a function or a model with every module of the user's own that it reaches, by value.
 
     A worker has the installed distributions, not the user's project; so modules that lie outside of site-packages and
-    the standard library travel with the pickle. Which those are is read off the pickle itself, until none is new.
+    the standard library travel with the pickle. Which those are shows while pickling, module after module.
 
     Raises:
         ArtifactError: naming what cannot be pickled.
     """
-    found: set[str] = set()
+    local: set[str] = set()
     for _ in range(_ROUNDS):
-        with _by_value(found):
-            data = _dump(value)
-        fresh = {name for name in _modules_named(data) if _is_local(sys.modules[name])} - found
+        with _by_value(local):
+            recorder, data = _dump(value)
+        fresh = {name for name in recorder.modules if _is_local(name)} - local
         if not fresh:
-            return data
-        found |= fresh
-    message = f"the modules that the function reaches do not come to an end: {', '.join(sorted(found))}"
+            _warn_of_inner_imports(value, recorder.imports)
+            return Captured(data, frozenset(recorder.modules | recorder.imports))
+        local |= fresh
+    message = f"the modules that the function reaches do not come to an end: {', '.join(sorted(local))}"
     raise ArtifactError(message)
 
 
-def _dump(value: object) -> bytes:
+def round_trip(captured: Captured) -> Any:
+    """What a worker will get out of a pickle."""
+    return pickle.loads(captured.data)  # noqa: S301 - made by this process a moment ago
+
+
+def _dump(value: object) -> tuple[RecordingPickler, bytes]:
+    file = io.BytesIO()
+    recorder = RecordingPickler(file)
     try:
-        return bytes(cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+        recorder.dump(value)
     except Exception as error:
         message = f"{_describe(value)} cannot be pickled: {type(error).__name__}: {error}{_culprit(value)}"
         raise ArtifactError(message) from error
+    return recorder, file.getvalue()
 
 
 def _describe(value: object) -> str:
@@ -60,16 +77,39 @@ def _describe(value: object) -> str:
 
 
 def _culprit(value: object) -> str:
-    """Which captured variable is to blame, where one alone cannot be pickled either."""
-    code, closure = getattr(value, "__code__", None), getattr(value, "__closure__", None) or ()
-    captured = dict(zip(code.co_freevars, (cell.cell_contents for cell in closure), strict=True)) if code else {}
-    reachable = {name: value.__globals__[name] for name in code.co_names if name in value.__globals__} if code else {}  # type: ignore[attr-defined]
-    for name, part in {**captured, **reachable, **getattr(value, "__dict__", {})}.items():
+    """The path to what is to blame: a captured variable or an attribute that cannot be pickled by itself either."""
+    path: list[str] = []
+    while (found := _unpicklable_part(value)) is not None and len(path) < _ROUNDS:
+        name, value = found
+        path.append(name)
+    return f" (because of {'.'.join(path)}, a {type(value).__qualname__})" if path else ""
+
+
+def _unpicklable_part(value: object) -> tuple[str, object] | None:
+    for name, part in _parts(value).items():
         try:
             cloudpickle.dumps(part)
         except Exception:  # noqa: BLE001 - the first that fails is named; why is in the error itself
-            return f" (because of {name!r}, a {type(part).__qualname__})"
-    return ""
+            return name, part
+    return None
+
+
+def _parts(value: object) -> dict[str, Any]:
+    """What pickling a value comes to: a function's captured variables and globals, anything else's attributes."""
+    code, cells = getattr(value, "__code__", None), getattr(value, "__closure__", None) or ()
+    if code is None:
+        return dict(getattr(value, "__dict__", {})) if not isinstance(value, ModuleType | type) else {}
+    reachable: dict[str, Any] = getattr(value, "__globals__", {})
+    captured = {name: cell.cell_contents for name, cell in zip(code.co_freevars, cells, strict=True) if _filled(cell)}
+    return {**captured, **{name: reachable[name] for name in code.co_names if name in reachable}}
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - raises for a variable that has no value yet
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -85,17 +125,20 @@ def _by_value(names: set[str]) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _modules_named(data: bytes) -> set[str]:
-    """Loaded modules whose names stand in a pickle: everything that it will import."""
-    texts = {argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)}
-    # Protocols before 4 write "module name" in one argument.
-    return {text for text in texts | {text.partition(" ")[0] for text in texts} if text in sys.modules}
+def _warn_of_inner_imports(value: object, imports: set[str]) -> None:
+    inner = sorted(name for name in imports if _is_local(name))
+    if inner:
+        text = (
+            f"{_describe(value)} imports {', '.join(inner)} inside of a function: unlike an import at the top of a "
+            "module, that does not travel with the pickle, and fails where the module is not installed"
+        )
+        warnings.warn(text, stacklevel=4)
 
 
-def _is_local(module: ModuleType) -> bool:
+def _is_local(name: str) -> bool:
     """Whether a module is the user's own: a file outside of every installation folder."""
-    path = getattr(module, "__file__", None)
-    if path is None or module.__name__ == "__main__" or module.__name__.partition(".")[0] == _OWN:
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path is None or name == "__main__" or name.partition(".")[0] == _OWN:
         return False
     return not any(Path(path).resolve().is_relative_to(folder) for folder in _installed_folders())
 
@@ -106,19 +149,3 @@ def _installed_folders() -> tuple[Path, ...]:
     return tuple(
         {Path(path).resolve() for path in (*paths, *site.getsitepackages(), site.getusersitepackages()) if path}
     )
-
-
-def environment_of(*pickles: bytes) -> Environment:
-    """Interpreter, and the distributions that the pickles import, with their versions."""
-    names = {name.partition(".")[0] for data in pickles for name in _modules_named(data)}
-    by_module = metadata.packages_distributions()
-    distributions = {distribution for name in names for distribution in by_module.get(name, ())} - {_OWN}
-    return Environment(
-        python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        distributions={name: metadata.version(name) for name in sorted(distributions)},
-    )
-
-
-def round_trip(data: bytes) -> Any:
-    """What a worker will get out of a pickle."""
-    return pickle.loads(data)  # noqa: S301 - made by this process a moment ago

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from skysail.topics.errors import BadInputError
+from skysail.topics.payloads import to_jsonable
 from skysail.topics.specs import DEFAULT_PARTITIONS, BatchSpec, InputType, ModelSpec, TensorSpec
 
 __all__ = ["DeployOptions", "model_spec"]
@@ -53,6 +54,21 @@ def _batch(options: DeployOptions) -> BatchSpec:
     return BatchSpec(policy=policy, size=size, max_rows=size, wait_ms=wait_ms)
 
 
+def _sample(rows: Any) -> list[Any] | None:
+    """A sample as JSON rows, from rows or from an array whose first dimension is the rows."""
+    if rows is None:
+        return None
+    try:
+        plain = to_jsonable(rows)
+    except TypeError as error:
+        message = f"the sample cannot be sent: {error}"
+        raise BadInputError(message) from error
+    if not isinstance(plain, list) or not plain:
+        message = f"a sample is a list of rows, at least one; got {type(rows).__name__}"
+        raise BadInputError(message)
+    return plain
+
+
 def model_spec(
     name: str, version: str, input_type: InputType, options: DeployOptions, inputs: tuple[TensorSpec, ...] = ()
 ) -> ModelSpec:
@@ -68,5 +84,5 @@ def model_spec(
         partitions=options.get("partitions", DEFAULT_PARTITIONS),
         replicas=options.get("num_replicas", 1),
         labels=tuple(options.get("labels") or ()),
-        sample=options.get("sample"),
+        sample=_sample(options.get("sample")),
     )

@@ -10,7 +10,7 @@ from skysail.admin.deployers.capture import capture, round_trip
 from skysail.admin.deployers.options import DeployOptions, model_spec
 from skysail.admin.deployers.package import ship
 from skysail.admin.deployers.trial import try_predict
-from skysail.topics.errors import ArtifactError, SkysailError
+from skysail.topics.errors import ArtifactError
 from skysail.topics.specs import InputType, parse_input_type
 
 __all__ = ["create_endpoint", "deploy_python_closure"]
@@ -44,10 +44,10 @@ def deploy_python_closure(
         raise ArtifactError(message)
     kind = parse_input_type(input_type)
     spec = model_spec(name, str(version), kind, options)
-    data = capture(func)
+    captured = capture(func)
     if spec.sample is not None:
-        try_predict(round_trip(data), spec.sample, kind)
-    ship(connection, spec, "python-closure", {"func.pkl": data}, options)
+        try_predict(round_trip(captured), spec.sample, kind)
+    ship(connection, spec, "python-closure", {"func.pkl": captured}, options)
 
 
 def create_endpoint(  # noqa: PLR0917 - Clipper's signature
@@ -65,6 +65,6 @@ def create_endpoint(  # noqa: PLR0917 - Clipper's signature
     try:
         deploy_python_closure(connection, name, version, func, input_type=input_type, **options)
         connection.link_model_to_app(name, name)
-    except SkysailError:
+    except BaseException:  # the function's own errors on the sample among them
         connection.delete_application(name)  # nothing is left half done
         raise

@@ -11,7 +11,7 @@ from skysail.admin.deployers.capture import capture, round_trip
 from skysail.admin.deployers.options import DeployOptions, model_spec
 from skysail.admin.deployers.package import ship
 from skysail.admin.deployers.trial import try_predict
-from skysail.topics.errors import ArtifactError, SkysailError
+from skysail.topics.errors import ArtifactError
 from skysail.topics.specs import InputType, TensorSpec, parse_input_type
 
 __all__ = ["create_endpoint", "deploy_sklearn_model"]
@@ -98,6 +98,6 @@ def create_endpoint(  # noqa: PLR0917 - Clipper's signature
     try:
         deploy_sklearn_model(connection, name, version, model, predict_function, input_type=input_type, **options)
         connection.link_model_to_app(name, name)
-    except SkysailError:
+    except BaseException:  # the function's own errors on the sample among them
         connection.delete_application(name)  # nothing is left half done
         raise

@@ -16,6 +16,8 @@ from skysail.admin.embedded.options import StackError
 
 __all__ = ["StateFolder", "UpInfo", "default_state"]
 
+_OWNER_ONLY = 0o600
+
 
 def default_state() -> Path:
     """`$SKYSAIL_STATE`, or `~/.local/share/skysail`."""
@@ -39,7 +41,8 @@ class UpInfo(msgspec.Struct, frozen=True, kw_only=True):
     def alive(self) -> bool:
         """Whether that process is there."""
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.created_s) < 1
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.created_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
@@ -53,36 +56,51 @@ class StateFolder:
         self.logs = path / "logs"
         self.store = path / "store"
         self._up = path / "up.json"
+        self._lock = path / "lock"
 
     def make(self) -> None:
-        """Create what is missing."""
-        for folder in (self.path, self.artifacts, self.logs, self.store):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Create what is missing; nobody else can look into a folder that is made here."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self.artifacts, self.logs, self.store):
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            message = f"the state folder {self.path} cannot be made: {error.strerror}; choose another with --state"
+            raise StackError(message) from error
 
     @property
     def signing_key(self) -> Path:
-        """The key that signs artifacts, readable by its owner alone; made once."""
+        """The key that signs artifacts, readable by its owner alone; made once, and whole from the first moment."""
         path = self.path / "signing.key"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+        if not path.exists():
+            fresh = _write_privately(self.path / f"signing.key.{secrets.token_hex(4)}", secrets.token_hex(32).encode())
+            try:
+                path.hardlink_to(fresh)
+            except FileExistsError:  # somebody was faster: theirs counts
+                return path
+            finally:
+                fresh.unlink()
         return path
 
     def read(self) -> UpInfo | None:
-        """The running stack; None when there is none (a file that a crash left behind does not count)."""
+        """The running stack; None when there is none (a file that a crash left behind does not count).
+
+        Raises:
+            StackError: when the file is not one of this version of Skysail.
+        """
         try:
             info = msgspec.json.decode(self._up.read_bytes(), type=UpInfo)
         except FileNotFoundError:
             return None
+        except msgspec.MsgspecError as error:
+            message = f"{self._up} cannot be read ({error}); remove it if nothing runs there"
+            raise StackError(message) from error
         return info if info.alive else None
 
     def write(self, info: UpInfo) -> None:
-        """Say what is running, in one step."""
-        fresh = self._up.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(info)))
+        """Say what is running, in one step. For the owner's eyes: the store's URL may hold a password."""
+        fresh = _write_privately(self._up.with_suffix(".new"), msgspec.json.format(msgspec.json.encode(info)))
         fresh.replace(self._up)
 
     def clear(self) -> None:
@@ -92,12 +110,22 @@ class StateFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder: one stack at a time. Raises StackError when another holds it."""
-        with (self.path / "lock").open("w") as file:
+        with self._lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                message = (
-                    f"a stack is running in {self.path} already; `skysail status` shows it, `skysail down` stops it"
-                )
-                raise StackError(message) from None
+                raise self.busy() from None
             yield
+
+    def busy(self) -> StackError:
+        """The error for a folder that a stack runs in."""
+        return StackError(
+            f"a stack is running in {self.path} already; `skysail status` shows it, `skysail down` stops it"
+        )
+
+
+def _write_privately(path: Path, data: bytes) -> Path:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
+        file.write(data)
+    return path

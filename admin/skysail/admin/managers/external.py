@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skysail.admin.managers import Replica
 from skysail.topics.errors import NotFoundError
 
 __all__ = ["ExternalManager"]
@@ -19,6 +20,10 @@ class ExternalManager:
         """Known from heartbeats alone."""
         del name, version
         return None
+
+    def replicas(self) -> list[Replica]:
+        """None is kept running here."""
+        return []
 
     def logs(self, name: str, version: str, lines: int) -> dict[str, str]:
         """Not kept here."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from skysail.admin.supervisor import ChildSpec, Supervisor, log_tail
+from skysail.admin.managers import Replica
+from skysail.admin.supervisor import ChildSpec, ChildStatus, Supervisor, log_tail
 from skysail.topics.errors import NotFoundError
 
 __all__ = ["LocalManager"]
 
 #: The worker's exit code for a model that could not be loaded: trying again would fail again.
 LOAD_FAILED = 3
+#: A worker that has ended so often without getting ready will not get ready.
+_EXITS_TOO_MANY = 3
 _DRAIN_S = 30.0
 _EVIDENCE_LINES = 60
 
@@ -22,33 +26,41 @@ class LocalManager:
 
     Args:
         logs: folder for one log file a slot.
-        state: folder for one state folder a slot. Everything else the workers have from the admin's environment.
+        state: folder for one state folder a slot.
+        environment: of every worker, over the admin's own.
+        command: that runs a worker, which finds its model and version in the environment.
     """
 
     starts_workers = True
 
-    def __init__(self, logs: Path, state: Path) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "skysail.workers"),
+    ) -> None:
         self._logs = logs
         self._state = state
+        self._environment = dict(environment or {})
+        self._command = command
         self._supervisor = Supervisor()
-        self._replicas: dict[tuple[str, str], int] = {}
-
-    def _slot(self, name: str, version: str, number: int) -> str:
-        return f"{name}.{version}.{number}"  # names hold no dots
+        #: Slots of each version, and how often each had been restarted when the version was last scaled.
+        self._slots: dict[tuple[str, str], dict[str, int]] = {}
 
     def _log(self, slot: str) -> Path:
         return self._logs / f"worker-{slot}.log"
 
-    def _spec(self, name: str, version: str, number: int) -> ChildSpec:
-        slot = self._slot(name, version, number)
+    def _spec(self, name: str, version: str, slot: str) -> ChildSpec:
         environment = {
+            **self._environment,
             "SKYSAIL_WORKER__MODEL": name,
             "SKYSAIL_WORKER__VERSION": version,
             "SKYSAIL_WORKER__STATE": str(self._state / slot),
         }
         return ChildSpec(
             name=slot,
-            command=(sys.executable, "-m", "skysail.workers"),
+            command=self._command,
             environment=environment,
             log=self._log(slot),
             stop_grace_s=_DRAIN_S,
@@ -57,35 +69,57 @@ class LocalManager:
 
     async def scale(self, name: str, version: str, replicas: int) -> None:
         """Start or drain workers until so many run. Raises ManagerError."""
-        known = self._replicas.get((name, version), 0)
-        dead = [number for number in range(known) if self._gave_up(self._slot(name, version, number))]
-        for number in dead:
-            await self._supervisor.stop(self._slot(name, version, number))
-            if number < replicas:
-                await self._supervisor.start(self._spec(name, version, number))
-        for number in range(known, replicas):
-            await self._supervisor.start(self._spec(name, version, number))
-            self._replicas[name, version] = number + 1
-        surplus = [self._slot(name, version, number) for number in range(replicas, known) if number not in dead]
-        self._replicas[name, version] = replicas
+        slots = self._slots.setdefault((name, version), {})
+        wanted = [f"{name}.{version}.{number}" for number in range(replicas)]  # names hold no dots
+        surplus = [slot for slot in slots if slot not in wanted or self._gave_up(slot)]
+        for slot in surplus:
+            del slots[slot]
         await asyncio.gather(*(self._supervisor.stop(slot) for slot in surplus))
+        for slot in wanted:
+            if slot not in slots:
+                await self._supervisor.start(self._spec(name, version, slot))
+            slots[slot] = self._status(slot).restarts
+        if not slots:
+            del self._slots[name, version]
+
+    def _status(self, slot: str) -> ChildStatus:
+        return self._supervisor.status()[slot]
 
     def _gave_up(self, slot: str) -> bool:
-        status = self._supervisor.status().get(slot)
-        return status is not None and status.last_code == LOAD_FAILED and status.pid is None
+        status = self._status(slot)
+        return status.last_code == LOAD_FAILED and status.pid is None
 
     def failure(self, name: str, version: str) -> str | None:
-        """The end of the log of a worker that could not load its model."""
-        for number in range(self._replicas.get((name, version), 0)):
-            slot = self._slot(name, version, number)
+        """The end of the log of a worker that could not load its model, or that ends again and again."""
+        for slot, restarts_before in self._slots.get((name, version), {}).items():
+            status = self._status(slot)
             if self._gave_up(slot):
                 return log_tail(self._log(slot), _EVIDENCE_LINES)
+            if status.restarts - restarts_before >= _EXITS_TOO_MANY:
+                said = log_tail(self._log(slot), _EVIDENCE_LINES)
+                return f"{said}\n{slot} ended {status.restarts} times, at last with {status.last_exit}"
         return None
+
+    def replicas(self) -> list[Replica]:
+        """All slots."""
+        return [
+            Replica(
+                slot=slot,
+                model=model,
+                version=version,
+                state=(status := self._status(slot)).state,
+                pid=status.pid,
+                restarts=status.restarts,
+                last_exit=status.last_exit,
+            )
+            for (model, version), slots in sorted(self._slots.items())
+            for slot in sorted(slots)
+        ]
 
     def logs(self, name: str, version: str, lines: int) -> dict[str, str]:
         """The end of each log of a version, by slot."""
-        prefix = f"worker-{name}.{version}."
-        found = {path.stem.removeprefix("worker-"): log_tail(path, lines) for path in self._logs.glob(f"{prefix}*.log")}
+        files = self._logs.glob(f"worker-{name}.{version}.*.log")
+        found = {path.stem.removeprefix("worker-"): log_tail(path, lines) for path in files}
         if not found:
             message = f"model {name} version {version} has no logs: none of its workers was ever started here"
             raise NotFoundError(message)
@@ -93,5 +127,5 @@ class LocalManager:
 
     async def close(self) -> None:
         """Drain and stop all workers."""
-        self._replicas.clear()
+        self._slots.clear()
         await self._supervisor.stop_all()

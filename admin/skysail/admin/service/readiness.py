@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 from skysail.admin.managers import Manager
-from skysail.topics.errors import DeployError
-from skysail.topics.specs import ModelSpec, WorkerState
+from skysail.topics.errors import DeployError, NotFoundError
+from skysail.topics.specs import ModelSpec, WorkerHeartbeat, WorkerState
 from skysail.topics.store.workers import WorkerDirectory
 
 __all__ = ["Readiness"]
 
 _LOOK_EVERY_S = 0.1
+_EVIDENCE_LINES = 30
 
 
 class Readiness:
@@ -33,22 +34,30 @@ class Readiness:
 
         Raises:
             DeployError: as soon as one says that it failed, with its traceback; or after `timeout_s`.
+            UnavailableError: when the store is away.
         """
         limit = self._clock() + timeout_s
-        while True:
-            alive = await self._workers.alive(spec.name, spec.version)
-            ready = sum(beat.state is WorkerState.READY for beat in alive)
-            if ready >= replicas:
-                return
-            failed = next((beat.error for beat in alive if beat.state is WorkerState.FAILED), None)
-            failed = failed or self._manager.failure(spec.name, spec.version)
-            if failed:
+        alive = await self._workers.alive(spec.name, spec.version)
+        known = {beat.worker_id for beat in _failed(alive)}  # failures of an earlier attempt, not of this one
+        while (ready := sum(beat.state is WorkerState.READY for beat in alive)) < replicas:
+            errors = [beat.error for beat in _failed(alive) if beat.worker_id not in known]
+            why = errors[0] if errors else self._manager.failure(spec.name, spec.version)
+            if why is not None:
                 message = f"a worker of model {spec.name} version {spec.version} failed to load it"
-                raise DeployError(message, failed)
-            if self._clock() > limit:
-                message = (
-                    f"model {spec.name} version {spec.version}: {ready} of {replicas} workers were ready "
-                    f"after {timeout_s:g} s"
-                )
-                raise DeployError(message)
+                raise DeployError(message, why)
+            if self._clock() >= limit:
+                raise self._late(spec, f"{ready} of {replicas} workers were ready after {timeout_s:g} s")
             await asyncio.sleep(_LOOK_EVERY_S)
+            alive = await self._workers.alive(spec.name, spec.version)
+
+    def _late(self, spec: ModelSpec, what: str) -> DeployError:
+        message = f"model {spec.name} version {spec.version}: {what}"
+        try:
+            logs = self._manager.logs(spec.name, spec.version, _EVIDENCE_LINES)
+        except NotFoundError:
+            return DeployError(message)
+        return DeployError(message, "\n".join(f"the end of the log of {slot}:\n{text}" for slot, text in logs.items()))
+
+
+def _failed(alive: list[WorkerHeartbeat]) -> list[WorkerHeartbeat]:
+    return [beat for beat in alive if beat.state is WorkerState.FAILED]

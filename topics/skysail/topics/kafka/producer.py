@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,11 @@ from skysail.topics.kafka.config import producer_config
 from skysail.topics.records import Header
 
 __all__ = ["KafkaProducer"]
+
+#: A poll that waits does not see that records were stored, only that some were not: a flush looks this often.
+_LOOK_S = 0.0002
+#: After a fatal error, records given up are reported within this time.
+_PURGE_S = 0.2
 
 
 class KafkaProducer:
@@ -29,6 +36,8 @@ class KafkaProducer:
         self._on_failure = on_failure
         self._producer: confluent_kafka.Producer | None = None
         self._available = True
+        self._has_failed = False
+        self._making = threading.Lock()
 
     @property
     def available(self) -> bool:
@@ -36,9 +45,10 @@ class KafkaProducer:
         return self._available
 
     def _client(self) -> confluent_kafka.Producer:
-        if self._producer is None:
-            self._producer = confluent_kafka.Producer({**self._config, "error_cb": self._on_error})
-        return self._producer
+        with self._making:  # `learn` and `probe` come from other threads, several at a time
+            if self._producer is None:
+                self._producer = confluent_kafka.Producer({**self._config, "error_cb": self._on_error})
+            return self._producer
 
     def send(self, topic: str, partition: int, value: bytes, key: bytes | None, headers: list[Header]) -> None:
         """Hand a record over.
@@ -73,20 +83,36 @@ class KafkaProducer:
         self._note_fatal(error)
 
     def _note_fatal(self, error: KafkaError) -> None:
-        # An idempotent producer that met a fatal error refuses all work: the next send starts a new one.
-        if error.fatal() and self._producer is not None:
-            self._producer = None
+        if error.fatal():
+            self._has_failed = True
 
     def poll(self) -> None:
         """Serve delivery failures and errors."""
         if self._producer is not None:
-            self._producer.poll(0)
+            self._serve(self._producer, 0)
+        if self._has_failed:
+            self._start_anew()
+
+    def _serve(self, producer: confluent_kafka.Producer, timeout_s: float) -> None:
+        try:
+            producer.poll(timeout_s)
+        except KafkaException as error:  # confluent raises a fatal error here instead of calling back
+            self._note_fatal(error.args[0])
+
+    def _start_anew(self) -> None:
+        """After a fatal error an idempotent producer refuses all work: the next send makes another one."""
+        failed, self._producer, self._has_failed = self._producer, None, False
+        if failed is not None:
+            failed.purge(in_queue=True, in_flight=True, blocking=False)
+            limit = time.monotonic() + _PURGE_S
+            while len(failed) and time.monotonic() < limit:  # what it held is reported
+                self._serve(failed, 0.01)
 
     def abandon(self) -> None:
         """Purge what is queued or in flight; each record is reported as a failure by the next `poll`."""
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-            self._producer.poll(0)
+            self.poll()
 
     def probe(self, timeout_s: float) -> bool:
         """Ask for metadata."""
@@ -108,10 +134,15 @@ class KafkaProducer:
 
     def flush(self, timeout_s: float) -> int:
         """Wait until all is stored; how many records are not."""
-        return self._producer.flush(timeout_s) if self._producer is not None else 0
+        # Not with confluent's flush: when it meets a fatal error it goes on calling back with an exception pending.
+        limit = time.monotonic() + timeout_s
+        while self._producer is not None and len(self._producer) and time.monotonic() < limit:
+            self.poll()
+            time.sleep(_LOOK_S)
+        return len(self._producer) if self._producer is not None else 0
 
     def close(self) -> None:
         """Flush for up to two seconds and disconnect."""
         if self._producer is not None:
-            self._producer.flush(2)
+            self.flush(2)
             self._producer = None
