@@ -31,7 +31,7 @@ def announce(info: UpInfo) -> str:
     if info.embedded_broker:
         lines += [
             "The embedded broker keeps records in memory only: queries in flight do not survive `skysail down`.",
-            "It forgets nothing meanwhile and is slow after some 80,000 queries; for lasting use name a Kafka: --kafka.",
+            "It forgets nothing until then and slows down after some 80,000 queries; --kafka names a broker of yours.",
         ]
     return "\n".join(lines)
 
