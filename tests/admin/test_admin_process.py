@@ -15,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 import redis
+from confluent_kafka.admin import AdminClient
 
 from skysail.admin.deployers.python import deploy_python_closure
 from skysail.topics.errors import SkysailError
@@ -243,3 +244,17 @@ def test_a_signal_ends_it_with_status_zero(admin: AdminProcess, number: signal.S
     process = psutil.Process(admin.pid)
     end(admin.pid, number)
     assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_broker_that_loses_its_topics_is_given_them_again(
+    own_embedded_broker: Factory[Tansu], store: Redis, namespace: str
+) -> None:
+    broker = own_embedded_broker()
+    with AdminProcess(broker.address, store.url, namespace, KAFKA__FETCH_WAIT_MAX_MS="2") as admin:
+        admin.connection.register_application("app", "doubles")
+        broker.restart(keep_data=False)
+        client = AdminClient({"bootstrap.servers": broker.address})
+        topic = f"skysail.{namespace}.apps.app.feedback"
+        wait_until(lambda: topic in client.list_topics(timeout=5).topics, 30, lambda: f"its topics\n{admin.log_tail()}")
+        wait_until(admin.is_ready, 15, "it is ready again")

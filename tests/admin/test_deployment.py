@@ -214,6 +214,11 @@ def test_more_workers_than_partitions_are_warned_of(admin: AdminProcess, name: s
     assert warning == "the topics have 1 partitions: 1 of 2 workers will have nothing to do"
 
 
+def test_a_deployment_with_more_workers_than_partitions_gets_ready(admin: AdminProcess, name: str) -> None:
+    deploy(admin, name, "1", partitions=1, num_replicas=2)
+    assert admin.connection.get_num_replicas(name) == 2
+
+
 def test_a_killed_worker_is_started_again_with_the_state_of_the_one_before(
     admin: AdminProcess, name: str, ask: Callable[..., list[Any]]
 ) -> None:

@@ -111,7 +111,7 @@ async def test_several_tensors_follow_each_other_mixed_with_json(make_stage: Mak
     assert outputs(response) == {"a": [1, 2, 3, 4], "b": [5, 6], "c": ["x", "yz"]}
 
 
-@pytest.mark.parametrize("wishes", itertools.product([None, False, True], repeat=2))
+@pytest.mark.parametrize("wishes", list(itertools.product([None, False, True], repeat=2)))
 async def test_an_outputs_own_wish_wins_over_the_requests(
     make_stage: MakeStage, wishes: tuple[bool | None, bool | None]
 ) -> None:

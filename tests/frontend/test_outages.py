@@ -144,10 +144,12 @@ def test_what_waits_for_a_store_that_goes_away_is_told_so(
 def test_a_store_that_answers_no_more_is_a_store_that_is_away(
     http: httpx.Client, frontend: FrontendProcess, store: Redis
 ) -> None:
-    assert predict(http, "acts", "there").status_code == 200
+    store.restart()
+    frontend.wait_for("/readyz", 200)
+    # At once: while only one of the frontend's connections is back, the other must not be waited for.
     store.pause()
     try:
-        assert is_refused(predict(http, "acts", "stuck"))
+        wait_until(lambda: is_refused(predict(http, "acts", "stuck")), 10, "a refusal")
         assert is_refused(predict(http, "cached", {"stuck": True}))
         assert frontend.wait_for("/readyz", 503).json()["error"] == "not available: store"
     finally:

@@ -142,7 +142,7 @@ def test_a_known_answer_comes_from_the_cache_of_this_or_another_frontend(served:
 def test_a_frontend_with_too_many_in_flight_says_so_and_answers_the_rest(served: System) -> None:
     small = served.frontend(max_in_flight=2).start()
     with httpx.Client(base_url=small.url, timeout=30) as http:
-        answers = together(http, "/acts/predict", [{"sleep": 0.4, "name": index} for index in range(6)])
+        answers = together(http, "/acts/predict", [{"sleep": 1, "name": index} for index in range(6)])
         refused = [answer for answer in answers if answer.status_code == 429]
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429, 429]
         assert {answer.headers["retry-after"] for answer in refused} == {"1"}
@@ -154,7 +154,7 @@ def test_a_frontend_with_too_many_in_flight_says_so_and_answers_the_rest(served:
 def test_a_frontend_that_is_told_to_end_answers_what_it_has_taken(served: System) -> None:
     ending = served.frontend().start()
     with httpx.Client(base_url=ending.url, timeout=30) as http, ThreadPoolExecutor(3) as threads:
-        rows = [{"sleep": 0.4, "name": f"drain {index}"} for index in range(3)]
+        rows = [{"sleep": 0.8, "name": f"drain {index}"} for index in range(3)]
         answers = [threads.submit(http.post, "/acts/predict", json={"input": row}) for row in rows]
         wait_until(lambda: metric(ending, "skysail_frontend_in_flight") == 3, 10, "3 queries in flight")
         assert ending.stop() == 0

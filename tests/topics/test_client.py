@@ -461,6 +461,40 @@ def answered(worker: HandWorker, queries: list[Any]) -> bool:
     return True
 
 
+async def test_a_store_that_is_a_replica_for_a_while_is_away_for_so_long(
+    own_redis: Factory[Redis], namespace: str
+) -> None:
+    server = own_redis()
+    async with Stage(server.url, namespace) as stage, async_store(server.url) as store:
+        waiting = stage.ask()
+        await stage.worker.take(1)
+        await store.replicaof("127.0.0.1", 1)  # of nobody, so that it keeps its data
+        with pytest.raises(UnavailableError, match="the store went away before the answer came"):
+            await within(10, waiting)
+        with pytest.raises(UnavailableError, match="the store is away"):
+            await within(1, stage.ask())
+        await store.replicaof("NO", "ONE")
+        await wait_until_async(lambda: stage.client.store_available, 10, "the store takes writes again")
+        asked = stage.ask()
+        stage.worker.answer((await stage.worker.take(2))[1])
+        assert (await within(10, asked)).outcome == "ok"
+        await stage.registry.create_model(ModelSpec(name="m", version="2", partitions=4))
+        await stage.registry.set_current("m", "2")
+        followed = lambda: stage.client.view.snapshot.current == {"m": "2"}  # noqa: E731
+        await wait_until_async(followed, 10, "the registry is followed again")
+
+
+async def test_a_store_that_refuses_writes_while_nobody_waits_is_away(
+    own_redis: Factory[Redis], namespace: str
+) -> None:
+    server = own_redis()
+    async with Stage(server.url, namespace) as stage, async_store(server.url) as store:
+        await store.config_set("min-replicas-to-write", 1)
+        await wait_until_async(lambda: not stage.client.store_available, 10, "the refusal is noticed")
+        await store.config_set("min-replicas-to-write", 0)
+        await wait_until_async(lambda: stage.client.store_available, 10, "the store takes writes again")
+
+
 async def test_an_entry_that_is_no_reply_does_not_stop_the_replies(stage: Stage) -> None:
     key = KeyNames(stage.namespace).replies(stage.client.client_id)
     asked = stage.ask()

@@ -74,6 +74,20 @@ async def test_the_last_known_pointer_stays_when_the_store_loses_its_data(own_re
     await store.aclose()
 
 
+async def test_a_store_that_is_a_replica_for_a_while_is_followed_afterwards(own_redis: Factory[Redis]) -> None:
+    server = own_redis()
+    store = async_store(server.url)
+    registry = Registry(store, KeyNames("t"))
+    await registry.set_current("m", "1")
+    seen = Seen(server.url, "t")
+    await store.replicaof("127.0.0.1", 1)  # of nobody, so that it keeps its data
+    await store.replicaof("NO", "ONE")
+    await registry.set_current("m", "2")
+    await seen.reaches("1", "2")
+    seen.follower.stop()
+    await store.aclose()
+
+
 async def _has_set(registry: Registry) -> bool:
     await registry.set_current("m", "2")
     return True

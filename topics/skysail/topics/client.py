@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import hiredis
 import msgspec
 
 from skysail.topics.broker import FailureCallback, RecordProducer
@@ -345,7 +346,7 @@ class PredictionClient:
         while True:
             try:
                 if not self._replies_channel.connected:
-                    await self._replies_channel.connect()
+                    await self._stream.connect()
                     self._set_store_available(available=True)
                 for batch in await self._stream.read():
                     self._take(batch)
@@ -394,12 +395,16 @@ class PredictionClient:
         try:
             if not self._channel.connected:
                 await self._channel.connect()
-            commands = self._stream.renewal_commands() if renew else [("PING",)]
+        except UnavailableError:  # away, which the reply reader has noticed; or stuck, which it would wait through
+            self._replies_channel.close()
+            return
+        try:
+            commands = self._stream.renewal_commands() if renew else [self._stream.trim_command()]
             async with asyncio.timeout(_KEEPER_S):
                 await asyncio.gather(*[self._channel.execute(command) for command in commands])
         except UnavailableError:
             return  # the reply reader notices as well, and says so
-        except TimeoutError:  # connected, but the store is stuck
+        except (TimeoutError, hiredis.ReplyError):  # connected, but the store is stuck or takes no writes
             self._channel.close()
             self._replies_channel.close()
 

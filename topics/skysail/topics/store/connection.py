@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from skysail.topics.errors import UnavailableError
 
-__all__ = ["STORE_DOWN", "Command", "PipelinedStore", "async_store", "sync_store", "unavailable"]
+__all__ = ["STORE_DOWN", "STORE_ERRORS", "Command", "PipelinedStore", "async_store", "sync_store", "unavailable"]
 
 #: What redis-py raises while the store is away, or not yet ready (loading its file, read-only replica).
 STORE_DOWN = (
@@ -25,6 +25,9 @@ STORE_DOWN = (
     redis.exceptions.ReadOnlyError,
     OSError,
 )
+
+#: Those, and what a store answers while it changes roles (UNBLOCKED, MASTERDOWN): who follows it for ever outlives all.
+STORE_ERRORS = (RedisError, OSError)
 
 Command = tuple[Any, ...]
 

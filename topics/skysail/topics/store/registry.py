@@ -15,7 +15,7 @@ import redis.asyncio
 from skysail.topics.errors import ConflictError, NoModelError, NotFoundError
 from skysail.topics.names import KeyNames
 from skysail.topics.specs import ApplicationSpec, Link, ModelSpec, decode_spec, encode_spec
-from skysail.topics.store.connection import STORE_DOWN, unavailable
+from skysail.topics.store.connection import STORE_DOWN, STORE_ERRORS, unavailable
 
 __all__ = ["Registry", "RegistrySnapshot"]
 
@@ -90,7 +90,7 @@ class Registry:
                 pipe.xrevrange(keys.changes, count=1)
                 pipe.exists(keys.epoch)
                 apps, models, links, current, last, epoch = await pipe.execute()
-        except STORE_DOWN as error:
+        except STORE_ERRORS as error:
             raise unavailable(error) from error
         return RegistrySnapshot(
             apps={name.decode(): decode_spec(ApplicationSpec, value) for name, value in apps.items()},
@@ -171,7 +171,7 @@ class Registry:
                 while not await self._store.xread({self._keys.changes: snapshot.change_id}, block=block_ms, count=1):
                     if snapshot.whole and not await self._store.exists(self._keys.epoch):
                         break
-            except STORE_DOWN as error:
+            except STORE_ERRORS as error:
                 raise unavailable(error) from error
 
     async def _create(self, key: str, field: str, spec: msgspec.Struct, kind: str, taken: str) -> None:

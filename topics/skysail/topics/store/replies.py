@@ -6,7 +6,11 @@ length and give it a time to live, so the stream of a client that died goes away
 
 from __future__ import annotations
 
-from skysail.topics.errors import DecodeError
+from typing import Any
+
+import hiredis
+
+from skysail.topics.errors import DecodeError, UnavailableError
 from skysail.topics.names import KeyNames
 from skysail.topics.records import ReplyBatch, decode_reply_batch, encode_reply_batch
 from skysail.topics.store.channel import StoreChannel
@@ -32,7 +36,7 @@ class ReplyStream:
     """Reads one client's reply stream, over a channel of its own (a blocking read holds up everything behind it).
 
     Args:
-        channel: connected by the caller, again after each failure.
+        channel: connected by `connect`, again after each failure.
         keys: names of the namespace.
         client_id: unique to the process.
         block_ms: how long one read waits for entries.
@@ -44,6 +48,23 @@ class ReplyStream:
         self._block_ms = block_ms
         self._last: bytes = b"0"
 
+    async def connect(self) -> None:
+        """Connect to a store that takes writes: on a read-only replica no reply would ever come.
+
+        Raises:
+            UnavailableError: when there is none.
+        """
+        await self._channel.connect()
+        await self._execute(self.trim_command())
+
+    async def _execute(self, command: Command) -> Any:
+        try:
+            return await self._channel.execute(command)
+        except hiredis.ReplyError as error:  # it has just become a replica, or lost its master
+            self._channel.close()
+            message = f"the store refuses: {error}"
+            raise UnavailableError(message) from error
+
     async def read(self) -> list[ReplyBatch]:
         """The batches that have come in since the last call; an empty list when none came in time.
 
@@ -52,7 +73,7 @@ class ReplyStream:
             DecodeError: when an entry is not a reply batch; the next call goes on behind it.
         """
         command = ("XREAD", "COUNT", 256, "BLOCK", self._block_ms, "STREAMS", self._key, self._last)
-        answer = await self._channel.execute(command)
+        answer = await self._execute(command)
         if answer is None:
             return []
         ((_, entries),) = answer
@@ -70,4 +91,8 @@ class ReplyStream:
 
     def renewal_commands(self) -> list[Command]:
         """Keep the stream alive, and drop the entries that have been read. To be sent over another channel."""
-        return [("EXPIRE", self._key, STREAM_TTL_S), ("XTRIM", self._key, "MINID", self._last)]
+        return [("EXPIRE", self._key, STREAM_TTL_S), self.trim_command()]
+
+    def trim_command(self) -> Command:
+        """Drop the entries that have been read. A store that cannot be written to refuses it."""
+        return ("XTRIM", self._key, "MINID", self._last)
