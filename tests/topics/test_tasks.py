@@ -1,32 +1,35 @@
+from __future__ import annotations
+
 import asyncio
 
 from skysail.topics.tasks import cancel_all
 
 
-async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:
-    lost = 0
+async def test_a_task_that_loses_its_cancellation_is_asked_again() -> None:
+    asked = 0
 
     async def stubborn() -> None:
-        nonlocal lost
-        while True:
+        nonlocal asked
+        while asked < 3:
             try:
-                await asyncio.Event().wait()
+                await asyncio.sleep(60)
             except asyncio.CancelledError:
-                if lost:
-                    raise
-                lost += 1
+                asked += 1
 
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    await asyncio.wait_for(cancel_all([task]), 10)
-    assert (task.cancelled(), lost) == (True, 1)
+    tasks = [asyncio.create_task(stubborn()), asyncio.create_task(asyncio.sleep(60))]
+    await asyncio.sleep(0)  # they have begun
+    await asyncio.wait_for(cancel_all(tasks), 10)
+    assert [task.done() for task in tasks] == [True, True]
+    assert asked == 3
 
 
-async def test_a_task_that_fails_is_over_as_well() -> None:
-    async def failing() -> None:
-        raise ValueError
+async def test_tasks_that_have_ended_already_and_no_tasks_at_all_are_fine() -> None:
+    async def fail() -> None:
+        message = "ended with an error"
+        raise ValueError(message)
 
-    task = asyncio.create_task(failing())
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
     await cancel_all([task])
-    assert task.done()
     await cancel_all([])
+    assert isinstance(task.exception(), ValueError)

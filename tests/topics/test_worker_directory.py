@@ -9,6 +9,7 @@ from skysail.topics.specs import WorkerHeartbeat, WorkerState
 from skysail.topics.store.connection import PipelinedStore, async_store
 from skysail.topics.store.workers import HEARTBEAT_TTL_S, WorkerDirectory, farewell_commands, heartbeat_commands
 from tests.services import Redis
+from tests.services.factory import Factory
 
 NOW_MS = 1_700_000_000_000
 
@@ -83,4 +84,11 @@ async def test_a_worker_that_leaves_in_good_order_is_gone_at_once(
 async def test_a_directory_whose_store_is_away_is_unavailable(keys: KeyNames) -> None:
     async with async_store("redis://127.0.0.1:1") as client:
         with pytest.raises(UnavailableError):
+            await WorkerDirectory(client, keys).alive()
+
+
+async def test_a_directory_whose_store_refuses_writes_is_unavailable(own_redis: Factory[Redis], keys: KeyNames) -> None:
+    async with async_store(own_redis().url) as client:
+        await client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(UnavailableError, match="NOREPLICAS"):
             await WorkerDirectory(client, keys).alive()

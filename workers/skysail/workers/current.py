@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from skysail.topics.names import KeyNames
-from skysail.topics.store.connection import STORE_DOWN, sync_store
+from skysail.topics.store.connection import STORE_ERRORS, sync_store
 
 __all__ = ["CurrentFollower"]
 
@@ -45,7 +45,7 @@ class CurrentFollower:
         """Begin to follow; the pointer is read once before this returns, unless the store is away."""
         try:
             self._take()
-        except STORE_DOWN as error:
+        except STORE_ERRORS as error:
             self._note_away(error)
         self._thread.start()
 
@@ -57,7 +57,7 @@ class CurrentFollower:
         while not self._stopped.is_set():
             try:
                 self._follow()
-            except STORE_DOWN as error:
+            except STORE_ERRORS as error:
                 self._note_away(error)
                 self._stopped.wait(_RETRY_S)
         self._store.close()

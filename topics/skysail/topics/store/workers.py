@@ -10,7 +10,7 @@ import redis.asyncio
 
 from skysail.topics.names import KeyNames
 from skysail.topics.specs import WorkerHeartbeat, WorkerState, decode_spec, encode_spec
-from skysail.topics.store.connection import STORE_DOWN, Command, unavailable
+from skysail.topics.store.connection import STORE_ERRORS, Command, unavailable
 
 __all__ = ["HEARTBEAT_TTL_S", "WorkerDirectory", "farewell_commands", "heartbeat_commands"]
 
@@ -57,7 +57,7 @@ class WorkerDirectory:
                 pipe.zrangebyscore(self._keys.workers, oldest, "+inf")
                 ids = sorted((await pipe.execute())[1])
             values = await self._store.mget([self._keys.worker(worker_id.decode()) for worker_id in ids]) if ids else []
-        except STORE_DOWN as error:
+        except STORE_ERRORS as error:
             raise unavailable(error) from error
         heartbeats = [decode_spec(WorkerHeartbeat, cast("bytes", value)) for value in values if value is not None]
         return [beat for beat in heartbeats if model in (None, beat.model) and version in (None, beat.version)]
