@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
 from skysail.admin.embedded import StackError, StackOptions, down, start_detached, status
 from skysail.admin.embedded.run import announce
 from skysail.admin.embedded.state import StateFolder
-from tests.services import Tansu, Valkey
+from tests.services import Kafka, Redis, Tansu, Valkey
 from tests.services.ports import HOST, free_port
 from tests.services.requirement import require
 from tests.waiting import wait_until
@@ -50,15 +51,15 @@ def whole(state: Path) -> Options:
 
 
 @pytest.fixture
-def stood_in(tmp_path: Path, whole: Options) -> Options:
-    """Options of a stack whose own processes are stand-ins, on a broker and a store that nobody asks for anything."""
+def stood_in(tmp_path: Path, whole: Options, kafka: Kafka, redis_server: Redis) -> Options:
+    """Options of a stack whose own processes are stand-ins, on a broker and a store of somebody else."""
 
     def make(how: dict[str, str] | None = None, **fields: object) -> StackOptions:
         commands = {
             f"{part}_command": (sys.executable, str(STAND_IN), part, str(tmp_path), *(how or {}).get(part, "").split())
             for part in ("frontend", "admin")
         }
-        services = {"kafka": "broker.example:9092", "redis": "redis://:secret@store.example:6379/1"}
+        services = {"kafka": kafka.address, "redis": redis_server.url}
         return whole(**{**commands, **services, **fields})
 
     return make
@@ -109,8 +110,8 @@ def test_its_parts_are_told_their_settings_by_the_environment(stood_in: Options,
         settings = json.loads((tmp_path / f"{part}.json").read_text())
         expected = {
             "SKYSAIL_NAMESPACE": "blue",
-            "SKYSAIL_KAFKA__BOOTSTRAP_SERVERS": "broker.example:9092",
-            "SKYSAIL_REDIS__URL": "redis://:secret@store.example:6379/1",
+            "SKYSAIL_KAFKA__BOOTSTRAP_SERVERS": options.kafka,
+            "SKYSAIL_REDIS__URL": options.redis,
             "SKYSAIL_ARTIFACTS__PATH": str(state / "artifacts"),
             "SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE": str(state / "signing.key"),
             "SKYSAIL_FRONTEND__HOST": HOST,
@@ -151,6 +152,30 @@ def test_a_part_that_ends_at_once_fails_the_start_with_what_it_said(stood_in: Op
     assert message.endswith("the frontend has no heart for it")
     assert not listens(options.admin_port), "the part that did come up was left behind"
     assert StateFolder(state).read() is None
+
+
+def test_a_failed_start_tells_nothing_of_the_starts_before_it(stood_in: Options) -> None:
+    with pytest.raises(StackError, match="the frontend has no heart for it"):
+        start_detached(stood_in({"frontend": "ENDS"}))
+    with pytest.raises(StackError, match="the frontend was not ready after 1 s") as caught:
+        start_detached(stood_in({"frontend": "SILENT"}, ready_timeout_s=1.0))
+    assert "no heart" not in str(caught.value)
+
+
+def test_an_address_that_does_not_answer_is_named_with_its_flag(stood_in: Options, tmp_path: Path) -> None:
+    away = f"{HOST}:{free_port()}"
+    with pytest.raises(StackError, match=rf"the broker {away} \(--kafka\) does not answer: "):
+        start_detached(stood_in(kafka=away, given_timeout_s=0.5))
+    with pytest.raises(StackError) as caught:
+        start_detached(stood_in(redis=f"redis://:secret@{away}/0", given_timeout_s=0.5))
+    message = str(caught.value)
+    assert message.startswith(f"the store redis://:***@{away}/0 (--redis) does not answer: ")
+    assert "secret" not in message
+    with pytest.raises(
+        StackError, match=r"the store localhost:6379 \(--redis\) does not answer: Redis URL must specify"
+    ):
+        start_detached(stood_in(redis="localhost:6379", given_timeout_s=0))
+    assert not list(tmp_path.glob("*.json")), "nothing was started"
 
 
 def test_a_part_that_is_never_ready_fails_the_start_at_the_time_limit(stood_in: Options) -> None:
@@ -212,11 +237,12 @@ def test_what_does_not_run_cannot_be_stopped_or_looked_at(state: Path) -> None:
 
 def test_status_tells_what_answers_and_keeps_the_password_to_itself(stood_in: Options, state: Path) -> None:
     options = stood_in()
-    info = start_detached(options)
+    info = msgspec.structs.replace(start_detached(options), redis="redis://:secret@store.example:6379/1")
+    StateFolder(state).write(info)
     found = status(state)
     assert found["frontend"] == {"url": options.frontend_url, "ready": True}
     assert found["admin"] == {"url": options.admin_url, "ready": True}
-    assert found["broker"] == {"address": "broker.example:9092", "embedded": False, "memory_bytes": None}
+    assert found["broker"] == {"address": options.kafka, "embedded": False, "memory_bytes": None}
     assert found["store"] == {"address": "redis://:***@store.example:6379/1", "embedded": False}
     assert "secret" not in announce(info)
     assert "memory" not in announce(info), "the broker is not ours to say this of"

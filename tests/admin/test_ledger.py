@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ class Bench:
         await self.lose()
         for key, data in dump.items():
             await self.store.restore(key, 0, data)
+
+    async def holds(self, *apps: str) -> bool:
+        """Whether these applications are registered; not while the store is away."""
+        try:
+            return await self.apps() == set(apps)
+        except UnavailableError:
+            return False
 
     async def apps(self) -> set[str]:
         return set((await self.registry.snapshot()).apps)
@@ -186,6 +194,29 @@ async def test_the_keeper_goes_on_after_the_store_was_away(
     try:
         await asyncio.to_thread(server.restart, keep_data=False)
         await wait_until_async(bench.apps, 10, "the registry is back")
+    finally:
+        await end_tasks([keeper])
+        await store.aclose()
+
+
+async def test_the_keeper_gives_a_store_the_changes_that_it_lost_in_a_crash(
+    own_redis: Factory[Redis], namespace: str, tmp_path: Path
+) -> None:
+    server = own_redis()
+    store = async_store(server.url, socket_timeout=5)
+    bench = Bench(store, namespace, tmp_path / "artifacts")
+    await bench.add_app("a")
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(shutil.copytree, server.data, tmp_path / "a second ago")
+    await asyncio.to_thread(server.start)
+    keeper = asyncio.create_task(bench.ledger.keep())
+    try:
+        await bench.add_app("b")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.lose_data)
+        await asyncio.to_thread(shutil.copytree, tmp_path / "a second ago", server.data)
+        await asyncio.to_thread(server.start)
+        await wait_until_async(lambda: bench.holds("a", "b"), 10, "both applications are there again")
     finally:
         await end_tasks([keeper])
         await store.aclose()

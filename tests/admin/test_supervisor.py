@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from skysail.admin.backoff import Backoff
-from skysail.admin.child_process import exit_in_words, launch, log_tail
+from skysail.admin.child_log import log_tail
+from skysail.admin.child_process import exit_in_words, launch
 from skysail.admin.supervisor import ChildSpec, ChildState, ChildStatus, Supervisor
 from skysail.topics.errors import ManagerError
 from tests.waiting import wait_until, wait_until_async
@@ -246,15 +247,27 @@ async def test_a_log_is_appended_to_over_restarts(supervisor: Supervisor, spec: 
     await said(one, "again", times=3)
 
 
-async def test_a_log_that_has_grown_large_is_put_aside_at_the_next_start(
-    supervisor: Supervisor, spec: Spec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("skysail.admin.child_process._LARGEST_LOG_BYTES", 10)
-    one = spec(SLEEPER)
+async def test_a_log_that_has_grown_large_is_put_aside_at_the_next_start(supervisor: Supervisor, spec: Spec) -> None:
+    one = spec(SLEEPER, largest_log_bytes=10)
     one.log.write_text("of an earlier day\n")
     await supervisor.start(one)
     assert await said(one, "ready") == "ready"
     assert one.log.with_suffix(".log.1").read_text() == "of an earlier day\n"
+
+
+async def test_a_log_is_bounded_while_its_child_runs(
+    supervisor: Supervisor, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skysail.admin.supervisor._LOOK_AT_LOG_S", 0.01)
+    one = spec(
+        "import time\nwhile True:\n    print('x' * 99, flush=True)\n    time.sleep(0.001)", largest_log_bytes=5000
+    )
+    await supervisor.start(one)
+    aside = one.log.with_suffix(".log.1")
+    await wait_until_async(aside.exists, LIMIT_S, "the log put aside")
+    assert set(aside.read_text().splitlines()[:-1]) == {"x" * 99}  # the last line may have been half written
+    await wait_until_async(lambda: 0 < one.log.stat().st_size < 5000, LIMIT_S, "the child going on in the same file")
+    assert supervisor.status()["one"].restarts == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child's life to its parent's")
@@ -299,10 +312,3 @@ async def test_a_log_that_cannot_be_written_starts_nothing(tmp_path: Path) -> No
 )
 def test_an_exit_code_has_words(code: int, words: str) -> None:
     assert exit_in_words(code) == words
-
-
-def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert log_tail(log, 2) == ""
-    log.write_bytes(b"x" * 10_000 + b"\none\ntwo \xff\nthree\n")
-    assert log_tail(log, 2) == "two �\nthree"

@@ -164,3 +164,11 @@ def test_a_signature_or_hash_that_is_no_hex_is_wrong_like_any_other(folder: Path
     )
     with pytest.raises(ArtifactError, match="empty is not what the manifest says"):
         verify(folder, None)
+
+
+def test_nothing_is_signed_or_verified_with_an_empty_key(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="the signing key is empty"):
+        seal(folder, manifest(), b"")
+    seal(folder, manifest(), None)
+    with pytest.raises(ArtifactError, match="the signing key is empty"):
+        verify(folder, b"")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -7,11 +8,13 @@ import pytest
 from confluent_kafka import Producer
 
 from skysail.topics.broker import TopicPartition
-from skysail.topics.errors import UnavailableError
+from skysail.topics.errors import DecodeError, UnavailableError
 from skysail.topics.kafka.consumer import KafkaConsumer
-from skysail.topics.records import ConsumedRecord
+from skysail.topics.kafka.producer import KafkaProducer
+from skysail.topics.records import ConsumedRecord, decode_query
 from tests.services import Kafka
 from tests.topics.kafka_ends import RecordingListener, make_topics
+from tests.topics.librdkafka import produce_with_header
 from tests.waiting import wait_until
 
 #: The shortest that the test broker allows.
@@ -98,6 +101,23 @@ def test_records_come_as_they_were_sent(kafka: Kafka, topic: str, members: Membe
     assert full.headers == [("a", b"\xff"), ("b", None), ("a", b"2")]
     assert 0 <= full.timestamp_ms - before_ms < 60_000
     assert (tombstone.offset, tombstone.value, tombstone.key, tombstone.headers) == (1, None, None, None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds librdkafka in /proc")
+def test_a_record_whose_header_has_a_name_that_is_no_text_hides_no_other(
+    kafka: Kafka, topic: str, members: Members
+) -> None:
+    producer = KafkaProducer({"bootstrap.servers": kafka.address}, lambda _key, reason: pytest.fail(reason))
+    producer.send(topic, 0, b"before", None, [("a", b"1")])
+    produce_with_header(producer, topic, b"\xff\xfe", b"bad")
+    producer.send(topic, 0, b"after", None, [("a", b"1")])
+    assert producer.flush(10) == 0
+    before, bad, after = poll_until(members(kafka.address, Told(), topic), 3)
+    assert (before.value, after.value, before.fault, after.fault) == (b"before", b"after", "", "")
+    assert (bad.value, bad.offset, bad.headers) == (b"bad", 1, None)
+    with pytest.raises(DecodeError, match="the name of one is not UTF-8"):
+        decode_query(bad)
+    producer.close()
 
 
 def test_a_poll_takes_what_is_there_and_does_not_wait_for_more(kafka: Kafka, topic: str, members: Members) -> None:

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import confluent_kafka
 import pytest
-from confluent_kafka import KafkaError
 
 from skysail.topics.errors import PayloadTooLargeError, RejectedError, UnavailableError
 from skysail.topics.kafka.producer import KafkaProducer
 from tests.services import Kafka
 from tests.topics.kafka_ends import make_topics, read_all
+from tests.topics.librdkafka import fail_fatally
 from tests.waiting import wait_until
 
 
@@ -75,7 +73,7 @@ def test_a_record_for_a_topic_that_is_not_there_is_reported(watched: Watched, na
     watched.producer.send(namespace, 0, b"", b"key", [])
     wait_until(watched.failures_after_poll, 5, "the failure is reported")
     assert watched.failures[0][0] == b"key"
-    assert watched.producer.available, "a missing topic is no missing broker"
+    assert watched.producer.probe(5), "a missing topic is no missing broker"
 
 
 def test_a_producer_learns_which_topics_exist(topic: str, watched: Watched) -> None:
@@ -162,17 +160,6 @@ def test_a_broker_that_hangs_does_not_hold_the_sender_up(fragile_kafka: Kafka, n
     watched.producer.close()
 
 
-def fail_fatally(producer: KafkaProducer) -> None:
-    """Give the librdkafka client below a fatal error, through the function that it has for such tests."""
-    library = next(
-        line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "librdkafka" in line
-    )
-    test_fatal_error = ctypes.CDLL(library).rd_kafka_test_fatal_error
-    test_fatal_error.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p]
-    handle = ctypes.c_void_p.from_address(id(producer._producer) + object.__basicsize__)
-    assert test_fatal_error(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"for a test") == 0
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="finds librdkafka in /proc")
 @pytest.mark.parametrize("use", [KafkaProducer.poll, KafkaProducer.abandon, lambda producer: producer.flush(5)])
 def test_a_producer_that_failed_fatally_reports_what_it_held_and_starts_anew(
@@ -188,6 +175,7 @@ def test_a_producer_that_failed_fatally_reports_what_it_held_and_starts_anew(
     assert read_all(kafka.address, topic, 1, 1)[0].value() == b"after"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds librdkafka in /proc")
 def test_a_send_that_meets_a_fatal_failure_is_refused_and_the_next_is_not(topic: str, watched: Watched) -> None:
     assert watched.producer.probe(5)
     fail_fatally(watched.producer)

@@ -61,6 +61,12 @@ def test_a_bare_json_query_sent_by_us_stays_bare() -> None:
     assert decode_query(consumed(query.payload, *encode_query_headers(query))) == query
 
 
+def test_headers_that_the_broker_client_could_not_read_are_refused_and_the_value_is_kept() -> None:
+    with pytest.raises(DecodeError, match="the name of one is not UTF-8") as caught:
+        decode_query(ConsumedRecord("t", 0, 0, b"value", fault="the name of one is not UTF-8"))
+    assert caught.value.data == b"value"
+
+
 def test_a_tombstone_is_refused() -> None:
     with pytest.raises(DecodeError, match="has no value"):
         decode_query(consumed(None, ("skysail-id", b"q")))

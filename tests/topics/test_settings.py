@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from skysail.topics.errors import InvalidNameError
+from skysail.topics.errors import ArtifactError, InvalidNameError
 from skysail.topics.settings import ArtifactSettings, KafkaSettings, Settings
 
 
@@ -95,3 +95,25 @@ def test_the_signing_key_comes_from_a_setting_or_a_file_and_is_not_shown(tmp_pat
     both = ArtifactSettings.model_validate({"signing_key": "direct", "signing_key_file": file})
     assert both.key() == b"direct"
     assert "direct" not in repr(both)
+
+
+def test_a_variable_that_is_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ARTIFACTS__SIGNING_KEY", "ARTIFACTS__SIGNING_KEY_FILE", "FRONTEND__PORT", "NAMESPACE"):
+        monkeypatch.setenv(f"SKYSAIL_{name}", "")
+    settings = Settings()
+    assert settings.artifacts.key() is None
+    assert (settings.frontend.port, settings.namespace) == (1337, "default")
+
+
+def test_an_empty_text_is_no_signing_key_and_hides_no_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file")
+    assert ArtifactSettings.model_validate({"signing_key": ""}).key() is None
+    both = ArtifactSettings.model_validate({"signing_key": "", "signing_key_file": tmp_path / "key"})
+    assert both.key() == b"from a file"
+
+
+def test_a_key_file_that_is_empty_or_not_there_is_an_error_never_no_key(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    for name, why in (("empty", "is empty"), ("absent", "cannot be read: No such file")):
+        with pytest.raises(ArtifactError, match=f"{name} {why}"):
+            ArtifactSettings(signing_key_file=tmp_path / name).key()

@@ -13,6 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from skysail.admin.build import build_admin
+from skysail.topics.errors import SkysailError
 from skysail.topics.logs import configure
 from skysail.topics.settings import Settings
 
@@ -39,7 +40,12 @@ def main(arguments: list[str] | None = None) -> None:
     except ValidationError as error:
         parser.error(str(error))
     configure(settings.log_level, settings.log_format)
-    sys.exit(_serve(settings.model_copy(update={"admin": admin})))
+    try:
+        status = _serve(settings.model_copy(update={"admin": admin}))
+    except SkysailError as error:  # of the settings: a signing key that cannot be read
+        sys.stderr.write(f"skysail-admin: {error}\n")
+        status = 1
+    sys.exit(status)
 
 
 def _serve(settings: Settings) -> int:

@@ -10,12 +10,11 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
-__all__ = ["exit_in_words", "launch", "log_tail", "signal_group"]
+from skysail.admin.child_log import open_log
 
-_LARGEST_LOG_BYTES = 32 * 1024 * 1024
-_LONGEST_LINE_BYTES = 1000
+__all__ = ["exit_in_words", "launch", "signal_group"]
+
 _PR_SET_PDEATHSIG = 1
 #: Loaded here, not in the child: between fork and exec nothing may take a lock that another thread holds.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -29,7 +28,7 @@ async def launch(command: Sequence[str], environment: Mapping[str, str], log: Pa
     Raises:
         OSError: when the program cannot be run, or the log cannot be written.
     """
-    with _open_log(log) as output:
+    with open_log(log) as output:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -53,13 +52,6 @@ def _die_with(parent: int) -> Callable[[], None]:
     return ask_the_kernel
 
 
-def _open_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > _LARGEST_LOG_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
-    return path.open("ab")
-
-
 def signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     """Send a signal to what is left of a child's session: itself, or children of its own that it left behind."""
     with contextlib.suppress(ProcessLookupError):  # nothing is left
@@ -72,12 +64,3 @@ def exit_in_words(code: int) -> str:
         return f"exit code {code}"
     named = {number.value: number.name for number in signal.Signals}
     return f"killed by {named.get(-code, f'signal {-code}')}"
-
-
-def log_tail(path: Path, lines: int) -> str:
-    """The last lines of a log; empty when there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - lines * _LONGEST_LINE_BYTES))
-        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])

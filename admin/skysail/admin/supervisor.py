@@ -15,12 +15,14 @@ import msgspec
 import structlog
 
 from skysail.admin.backoff import Backoff
-from skysail.admin.child_process import exit_in_words, launch, log_tail, signal_group
+from skysail.admin.child_log import LARGEST_LOG_BYTES, bound_log, is_large
+from skysail.admin.child_process import exit_in_words, launch, signal_group
 from skysail.topics.errors import ManagerError
 
-__all__ = ["ChildSpec", "ChildState", "ChildStatus", "Supervisor", "exit_in_words", "log_tail"]
+__all__ = ["ChildSpec", "ChildState", "ChildStatus", "Supervisor"]
 
 _log = structlog.get_logger(__name__)
+_LOOK_AT_LOG_S = 5.0
 
 
 class ChildState(StrEnum):
@@ -40,6 +42,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
         command: program and arguments.
         environment: added to our own.
         log: file that its output is appended to.
+        largest_log_bytes: beyond that the log is put aside (one is kept), at most a few seconds late.
         stop_grace_s: from SIGTERM to SIGKILL.
         final_exits: exit codes after which it is not started again.
     """
@@ -48,6 +51,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     environment: Mapping[str, str] = {}
     log: Path
+    largest_log_bytes: int = LARGEST_LOG_BYTES
     stop_grace_s: float = 30.0
     final_exits: frozenset[int] = frozenset()
 
@@ -102,6 +106,7 @@ class _Child:
 
     async def _launch(self) -> asyncio.subprocess.Process:
         spec = self._spec
+        await self._bound_log()  # one that ends again and again never runs for long enough to have it looked at
         try:
             self._process = await launch(spec.command, {**os.environ, **spec.environment}, spec.log)
         except OSError as error:
@@ -135,11 +140,20 @@ class _Child:
         end = asyncio.create_task(process.wait())
         request = asyncio.create_task(self._asked_to_stop.wait())
         try:
-            await asyncio.wait({end, request}, return_when=asyncio.FIRST_COMPLETED)
+            ways = {end, request}
+            while not (await asyncio.wait(ways, timeout=_LOOK_AT_LOG_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+                await self._bound_log()
             return not self._asked_to_stop.is_set()
         finally:
             end.cancel()
             request.cancel()
+
+    async def _bound_log(self) -> None:
+        try:
+            if is_large(self._spec.log, self._spec.largest_log_bytes):
+                await asyncio.to_thread(bound_log, self._spec.log)
+        except OSError as error:  # somebody took the log away: the child is what counts
+            _log.warning("log_not_bounded", child=self._spec.name, error=str(error))
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         """SIGTERM to the process, which tells its own children; SIGKILL to all of its group after the grace."""

@@ -11,7 +11,7 @@ import numpy as np
 from skysail.frontend.oip_wire import InferRequest, parameter
 from skysail.frontend.tensors import array_from_json
 from skysail.topics.errors import BadInputError, ModelError
-from skysail.topics.payloads import Array, datatype_of, decode_json, dtype_of, pack_bytes_elements, to_jsonable
+from skysail.topics.payloads import Array, datatype_of, decode_json, dtype_of, pack_bytes_elements
 from skysail.topics.specs import ModelSpec
 
 __all__ = ["AnswerForm", "array_of_outputs", "encode_answer", "form_of"]
@@ -96,7 +96,7 @@ def _raw(array: Array, datatype: str) -> bytes:
 def _plain(name: str, array: Array, datatype: str) -> Any:
     flat = array.ravel().tolist()
     if datatype != "BYTES":
-        return to_jsonable(flat)  # NaN and infinities become null: JSON has neither
+        return flat  # NaN and infinities will be written as null: JSON has neither
     try:
         return [element.decode() if isinstance(element, bytes) else str(element) for element in flat]
     except UnicodeDecodeError:

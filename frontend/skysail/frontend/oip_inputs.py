@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from skysail.topics.errors import BadInputError, DecodeError
-from skysail.topics.payloads import JSON, TENSOR, Array, decode_json, dtype_of, encode_tensors
+from skysail.topics.payloads import JSON, TENSOR, Array, decode_json, dtype_of, encode_tensors, tensor_head
 from skysail.topics.specs import InputType, ModelSpec, TensorSpec
 
 __all__ = ["inputs_of", "payload_of"]
@@ -45,7 +45,10 @@ def payload_of(spec: ModelSpec, tensors: dict[str, Array]) -> tuple[bytes, str, 
         return encode_tensors(_declared(spec, tensors)), TENSOR, count
     if spec.input_type is InputType.JSON:
         return _json_rows(tensors, count)
-    return encode_tensors({"input": _one_input(spec, tensors)}), TENSOR, count
+    array = _one_input(spec, tensors)
+    if array.dtype.kind == "O":
+        return encode_tensors({"input": array}), TENSOR, count
+    return tensor_head("input", spec.input_type.datatype or "", array.shape) + array.tobytes(), TENSOR, count
 
 
 def _declared(spec: ModelSpec, tensors: dict[str, Array]) -> dict[str, Array]:
@@ -101,7 +104,9 @@ def _as_numbers(spec: ModelSpec, name: str, array: Array) -> Array:
         message = f"model {spec.name} takes {declared[1]} numbers in a row, input {name!r} has {array.shape[1]}"
         raise BadInputError(message)
     dtype = dtype_of(spec.input_type.datatype or "")
-    if dtype.kind == "i" and array.dtype != dtype:
+    if array.dtype == dtype:
+        return array
+    if dtype.kind == "i":
         _check_integers(spec, name, array)
     try:
         with np.errstate(over="raise"):  # an infinity stays one; a number must not become one

@@ -48,7 +48,8 @@ def array_from_json(data: Any, datatype: str | None = None) -> Array:
         found = ", ".join(sorted(_json_name(kind) for kind in strange))
         message = f"expected {_json_name(*_TYPES[dtype.kind])} for {datatype}, got {found}"
         raise BadInputError(message)
-    return reshaped(_converted(flat, types, dtype), shape)
+    array = _converted(flat, types, dtype)
+    return array if len(shape) == 1 else reshaped(array, shape)
 
 
 def _flattened(data: Any) -> tuple[list[Any], tuple[int, ...]]:
@@ -89,8 +90,11 @@ def _converted(flat: list[Any], types: set[type], dtype: np.dtype[Any]) -> Array
     if dtype.kind in "iu":
         return _whole(flat, types, dtype)
     try:
+        array = np.array(flat, np.float64 if dtype.kind == "f" else dtype)
+        if array.dtype == dtype:
+            return array
         with np.errstate(over="raise"):
-            return np.array(flat, np.float64 if dtype.kind == "f" else dtype).astype(dtype, copy=False)
+            return array.astype(dtype)
     except (OverflowError, FloatingPointError):
         message = f"a number is out of range for {dtype}"
         raise BadInputError(message) from None
@@ -116,6 +120,8 @@ def reshaped(array: Array, shape: tuple[int, ...]) -> Array:
     Raises:
         BadInputError: when there is no such shape, or it wants another number of elements.
     """
+    if array.shape == shape:
+        return array
     if len(shape) > MOST_DIMENSIONS or any(not 0 <= size <= _LARGEST_DIMENSION for size in shape):
         shown = f"{list(shape[:MOST_DIMENSIONS])}{'…' if len(shape) > MOST_DIMENSIONS else ''}"
         message = f"shape {shown}: expected at most {MOST_DIMENSIONS} dimensions of 0 to {_LARGEST_DIMENSION}"

@@ -14,7 +14,7 @@ import msgspec
 from skysail.topics.errors import ArtifactError, SignatureError
 from skysail.topics.specs import InputType
 
-__all__ = ["MANIFEST", "Environment", "Manifest", "seal", "verify"]
+__all__ = ["MANIFEST", "Environment", "Manifest", "read_key", "seal", "verify"]
 
 MANIFEST = "skysail.json"
 _FORMAT = 1
@@ -67,7 +67,7 @@ def seal(folder: Path, manifest: Manifest, key: bytes | None) -> Manifest:
     """Hash every file in `folder`, sign (where there is a key) and write the manifest; returns it complete."""
     files = {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
     complete = msgspec.structs.replace(manifest, files=files)
-    complete = msgspec.structs.replace(complete, signature=_sign(complete, key) if key else "")
+    complete = msgspec.structs.replace(complete, signature=_sign(complete, key) if key is not None else "")
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(complete)))
     return complete
 
@@ -96,6 +96,23 @@ def verify(folder: Path, key: bytes | None) -> Manifest:
             )
             raise ArtifactError(message)
     return manifest
+
+
+def read_key(file: Path) -> bytes:
+    """The signing key that a file holds, without the space around it.
+
+    Raises:
+        ArtifactError: when it cannot be read, or is empty: whoever names a file means artifacts to be signed.
+    """
+    try:
+        key = file.read_bytes().strip()
+    except OSError as error:
+        message = f"the signing key {file} cannot be read: {error.strerror}"
+        raise ArtifactError(message) from error
+    if not key:
+        message = f"the signing key {file} is empty"
+        raise ArtifactError(message)
+    return key
 
 
 def _read(folder: Path) -> Manifest:
@@ -127,6 +144,9 @@ def _same(claimed: str, computed: str) -> bool:
 
 
 def _sign(manifest: Manifest, key: bytes) -> str:
+    if not key:
+        message = "the signing key is empty: anybody could have signed"
+        raise ArtifactError(message)
     return hmac.new(key, manifest.signed_bytes(), hashlib.sha256).hexdigest()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import hiredis
@@ -77,6 +78,10 @@ _OUTCOME_ERRORS: dict[str, type[SkysailError]] = {
     Outcome.NO_MODEL: NoModelError,
 }
 _KEEPER_S = 1.0
+#: A caller who waits must hear within a second that the store hangs: how long it may be silent while somebody waits
+#: before it is asked for a sign of life, and how long that may take.
+_SILENCE_S = 0.25
+_STORE_ANSWERS_S = 0.4
 _BROKER_PROBE_S = 0.25
 _RENEW_EVERY = 30
 
@@ -120,6 +125,8 @@ class PredictionClient:
         self._ticking = False
         self._flushing = False
         self._store_available = False
+        self._heard_at = 0.0
+        self._look_now = asyncio.Event()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
@@ -130,13 +137,22 @@ class PredictionClient:
         self._loop = asyncio.get_running_loop()
         self.view.start()
         self._tasks = [
-            asyncio.create_task(self._read_replies(), name="replies"),
-            asyncio.create_task(self._keep(), name="client keeper"),
+            asyncio.create_task(self._persist(self._read_replies), name="replies"),
+            asyncio.create_task(self._persist(self._keep), name="client keeper"),
         ]
         if not await self.view.wait_loaded(timeout_s):
             await self.close()
             message = f"the store did not answer within {timeout_s} s: {self.view.last_error}"
             raise UnavailableError(message)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Go on after a fault: without its background tasks a client would look well and answer nothing."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - reported, to the log of the event loop
+                self._loop.call_exception_handler({"message": "a task of the client failed", "exception": error})
+                await asyncio.sleep(_KEEPER_S)
 
     async def close(self) -> None:
         """Fail what is in flight and whatever is asked from now on, and disconnect."""
@@ -333,7 +349,10 @@ class PredictionClient:
     def _tick(self) -> None:
         """Give up on queries whose deadline is over; serve the producer's reports."""
         self._producer.poll()
-        for pending in self._pending.pop_expired(self._loop.time()):
+        now = self._loop.time()
+        if not self._producer.available or now - self._heard_at > _SILENCE_S:
+            self._look_now.set()
+        for pending in self._pending.pop_expired(now):
             pending.resolve(_expired(pending.timeout_ms))
         self._ticking = bool(self._pending)
         if self._ticking:
@@ -348,7 +367,9 @@ class PredictionClient:
                 if not self._replies_channel.connected:
                     await self._stream.connect()
                     self._set_store_available(available=True)
-                for batch in await self._stream.read():
+                batches = await self._stream.read()
+                self._heard_at = self._loop.time()
+                for batch in batches:
                     self._take(batch)
                 pause_s = 0.02
             except DecodeError:
@@ -368,8 +389,11 @@ class PredictionClient:
             pending.resolve(Answer.from_reply(reply, batch))
 
     def _set_store_available(self, *, available: bool) -> None:
-        if self._store_available and not available:
-            self._loop.call_later(self.options.store_grace_s, self._give_up_on_store)
+        now = self._loop.time()
+        if available:
+            self._heard_at = now
+        elif self._store_available:
+            self._loop.call_later(max(0.0, self.options.store_grace_s - (now - self._heard_at)), self._give_up_on_store)
         self._store_available = available
 
     def _give_up_on_store(self) -> None:
@@ -389,7 +413,16 @@ class PredictionClient:
                 self._producer.abandon()
                 await asyncio.to_thread(self._producer.probe, _BROKER_PROBE_S)
             beat += 1
-            await asyncio.sleep(_KEEPER_S if self._producer.available and self._store_available else _BROKER_PROBE_S)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next look; sooner while something is away, or when somebody waits and nothing is heard."""
+        if not (self._producer.available and self._store_available):
+            await asyncio.sleep(_BROKER_PROBE_S)
+            return
+        self._look_now.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._look_now.wait(), _KEEPER_S)
 
     async def _keep_channel(self, *, renew: bool) -> None:
         try:
@@ -400,8 +433,9 @@ class PredictionClient:
             return
         try:
             commands = self._stream.renewal_commands() if renew else [self._stream.trim_command()]
-            async with asyncio.timeout(_KEEPER_S):
+            async with asyncio.timeout(_STORE_ANSWERS_S):
                 await asyncio.gather(*[self._channel.execute(command) for command in commands])
+            self._heard_at = self._loop.time()
         except UnavailableError:
             return  # the reply reader notices as well, and says so
         except (TimeoutError, hiredis.ReplyError):  # connected, but the store is stuck or takes no writes

@@ -61,7 +61,14 @@ _HTTP_STATUS = {
 
 
 class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record as it came from the broker, before anything is understood. `timestamp_ms` is unix time."""
+    """A record as it came from the broker, before anything is understood.
+
+    Attributes:
+        topic, partition, offset: its place.
+        value, key, headers: as they were sent; a value of None is a tombstone.
+        timestamp_ms: unix ms.
+        fault: why `headers` could not be read (they are None then); empty when they could.
+    """
 
     topic: str
     partition: int
@@ -70,6 +77,7 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None = None
     headers: list[tuple[str, bytes | None]] | None = None
     timestamp_ms: int = 0
+    fault: str = ""
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
@@ -145,6 +153,9 @@ def decode_query(record: ConsumedRecord) -> Query:
     if value is None:
         message = "the record has no value (a tombstone): expected a JSON value or tensors"
         raise DecodeError(message)
+    if record.fault:
+        message = f"the record's headers cannot be read: {record.fault}"
+        raise DecodeError(message, value)
     headers = dict(record.headers) if record.headers else {}
     try:
         return _query_from(record, value, headers)

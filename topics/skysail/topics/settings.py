@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skysail.topics.artifacts import read_key
 from skysail.topics.names import check_name
 
 __all__ = [
@@ -58,12 +59,14 @@ class ArtifactSettings(BaseModel):
     signing_key_file: Path | None = None
 
     def key(self) -> bytes | None:
-        """The signing key, or None when artifacts are not signed."""
-        if self.signing_key is not None:
+        """The signing key, or None when artifacts are not signed; an empty text is no key.
+
+        Raises:
+            ArtifactError: when the file that is named cannot be read, or holds nothing.
+        """
+        if self.signing_key is not None and self.signing_key.get_secret_value():
             return self.signing_key.get_secret_value().encode()
-        if self.signing_key_file is not None:
-            return self.signing_key_file.read_bytes().strip()
-        return None
+        return None if self.signing_key_file is None else read_key(self.signing_key_file)
 
 
 class FrontendSettings(BaseModel):
@@ -113,7 +116,10 @@ class AdminSettings(BaseModel):
 class Settings(BaseSettings):
     """All settings; a process reads the parts that concern it."""
 
-    model_config = SettingsConfigDict(env_prefix="SKYSAIL_", env_nested_delimiter="__", env_file=".env", extra="ignore")
+    # A variable that is set to nothing (as compose files do for one that the host lacks) counts as unset.
+    model_config = SettingsConfigDict(
+        env_prefix="SKYSAIL_", env_nested_delimiter="__", env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
 
     namespace: str = "default"
     log_level: str = "info"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from skysail.admin.embedded.options import MissingExtraError, StackError
 from skysail.admin.supervisor import ChildSpec
 from skysail.topics.kafka.config import client_config
 
-__all__ = ["BROKER_PROPERTIES", "broker_answers", "broker_child", "broker_environment"]
+__all__ = ["BROKER_PROPERTIES", "broker_answers", "broker_child", "broker_environment", "broker_problem"]
 
 #: What clients are told for Tansu; docs/embedded-broker.md has the figures behind each.
 BROKER_PROPERTIES = {
@@ -55,13 +56,19 @@ def broker_environment() -> dict[str, str]:
 
 
 async def broker_answers(address: str) -> bool:
-    """Whether the broker answers a client; looks for up to a second."""
-    return await asyncio.to_thread(_lists_topics, address)
+    """Whether the embedded broker answers a client; looks for up to a second."""
+    return await broker_problem({"bootstrap.servers": address}) is None
 
 
-def _lists_topics(address: str) -> bool:
+async def broker_problem(properties: Mapping[str, object]) -> str | None:
+    """Why a broker does not answer a client with these librdkafka properties, after up to a second; None: it does."""
+    return await asyncio.to_thread(_list_topics, properties)
+
+
+def _list_topics(properties: Mapping[str, object]) -> str | None:
     try:
-        AdminClient(client_config({"bootstrap.servers": address})).list_topics(timeout=_LOOK_S)
-    except KafkaException:
-        return False
-    return True
+        AdminClient(client_config(properties)).list_topics(timeout=_LOOK_S)
+    except KafkaException as error:
+        cause = error.args[0]
+        return str(cause.str()) if isinstance(cause, KafkaError) else str(cause)
+    return None

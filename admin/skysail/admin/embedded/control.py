@@ -20,7 +20,7 @@ from skysail.admin.embedded.state import StateFolder, UpInfo
 
 __all__ = ["down", "start_detached", "status"]
 
-#: Broker and store have the time limit once, then frontend and admin; the process itself needs a little.
+#: Broker and store have their time limit once, then frontend and admin; the process itself needs a little.
 _ROUNDS = 2
 _MARGIN_S = 10.0
 _STOP_S = 90.0
@@ -55,7 +55,8 @@ def start_detached(options: StackOptions) -> UpInfo:
     assert process.stdin is not None  # noqa: S101 - a pipe was asked for
     with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # one that ended at once is seen below
         pipe.write(msgspec.json.encode(options, enc_hook=str))
-    return _wait(process, folder, log, begin, _ROUNDS * options.ready_timeout_s + _MARGIN_S)
+    timeout_s = _ROUNDS * (options.given_timeout_s + options.ready_timeout_s) + _MARGIN_S
+    return _wait(process, folder, log, begin, timeout_s)
 
 
 def _wait(process: subprocess.Popen[bytes], folder: StateFolder, log: Path, begin: int, timeout_s: float) -> UpInfo:

@@ -43,6 +43,7 @@ class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
         frontend_workers: frontend processes on the one port.
         frontend_command, admin_command: that run them, settings in the environment.
         ready_timeout_s: for each part, from its start until it answers.
+        given_timeout_s: for a broker or store of yours to answer, before anything is started.
     """
 
     state: Path
@@ -58,6 +59,7 @@ class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
     frontend_command: tuple[str, ...] = (sys.executable, "-m", "skysail.frontend")
     admin_command: tuple[str, ...] = (sys.executable, "-m", "skysail.admin")
     ready_timeout_s: float = 60.0
+    given_timeout_s: float = 5.0
 
     def ports(self) -> dict[str, tuple[str, int]]:
         """Host and port of each part that is started here, by the part's name."""

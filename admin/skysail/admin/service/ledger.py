@@ -68,9 +68,11 @@ class Ledger:
     async def _reconciled(self) -> RegistrySnapshot:
         snapshot = await self._registry.snapshot()
         mirror = await asyncio.to_thread(self._mirror.load)
-        if not mirror.is_empty and (not snapshot.whole or mirror.is_newer_than(snapshot)):
+        lost = not snapshot.whole or mirror.is_newer_than(snapshot)
+        while lost and not mirror.is_empty:
             await self._restore(mirror, snapshot)
             snapshot = await self._registry.snapshot()
+            lost = not snapshot.whole  # once more, at that very moment
         if snapshot.whole and mirror.change_id != snapshot.change_id:
             await self._save(mirror, snapshot)
         return snapshot
@@ -98,12 +100,13 @@ class Ledger:
         away = False
         while True:
             try:
+                await self.reconcile()  # a store that was away may have lost its last second
+                if away:
+                    _log.info("store_is_back")
+                away = False
                 async for snapshot in self._registry.follow(_LOOK_EVERY_MS):
-                    if away:
-                        _log.info("store_is_back")
-                    away = False
-                    if not snapshot.whole:
-                        await self.reconcile()
+                    if not snapshot.whole and (await self.reconcile()).whole:
+                        break  # and follow from what is there now: it may be lost again before the next change
             except (SkysailError, RedisError) as error:
                 if not away:
                     _log.warning("registry_not_followed", error=str(error), action="trying again")

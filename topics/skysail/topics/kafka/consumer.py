@@ -138,14 +138,20 @@ class KafkaConsumer:
 
     @staticmethod
     def _record(message: Any) -> ConsumedRecord:  # a consumed message has a topic, whatever its type says
+        headers, fault = None, ""
+        try:
+            headers = message.headers()
+        except (SystemError, UnicodeError):  # raised for the whole poll, at each new try: one record would stop a model
+            fault = "the name of one is not UTF-8"
         return ConsumedRecord(
             message.topic(),
             message.partition(),
             message.offset(),
             message.value(),
             message.key(),
-            message.headers(),
+            headers,
             message.timestamp()[1],
+            fault,
         )
 
     def keep_alive(self) -> None:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from skysail.topics.broker import FailureCallback
 from skysail.topics.errors import PayloadTooLargeError, RejectedError, UnavailableError
 from skysail.topics.kafka.config import producer_config
+from skysail.topics.kafka.stall import StallWatch
 from skysail.topics.records import Header
 
 __all__ = ["KafkaProducer"]
@@ -38,10 +39,12 @@ class KafkaProducer:
         self._available = True
         self._has_failed = False
         self._making = threading.Lock()
+        self._sent = 0
+        self._stall = StallWatch()
 
     @property
     def available(self) -> bool:
-        """False from the moment that no broker is connected until one answers again."""
+        """False from the moment that no broker is connected, or none stores anything, until one answers again."""
         return self._available
 
     def _client(self) -> confluent_kafka.Producer:
@@ -71,6 +74,7 @@ class KafkaProducer:
                 raise PayloadTooLargeError(message) from None
             self._note_fatal(cause)
             raise UnavailableError(cause.str()) from None
+        self._sent += 1
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -90,6 +94,8 @@ class KafkaProducer:
         """Serve delivery failures and errors."""
         if self._producer is not None:
             self._serve(self._producer, 0)
+            if self._stall.is_stalled(self._sent, len(self._producer), time.monotonic()):
+                self._available = False
         if self._has_failed:
             self._start_anew()
 
@@ -102,6 +108,7 @@ class KafkaProducer:
     def _start_anew(self) -> None:
         """After a fatal error an idempotent producer refuses all work: the next send makes another one."""
         failed, self._producer, self._has_failed = self._producer, None, False
+        self._watch_anew()
         if failed is not None:
             failed.purge(in_queue=True, in_flight=True, blocking=False)
             limit = time.monotonic() + _PURGE_S
@@ -113,6 +120,10 @@ class KafkaProducer:
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
             self.poll()
+            self._watch_anew()  # librdkafka asks for another id after that
+
+    def _watch_anew(self) -> None:
+        self._sent, self._stall = 0, StallWatch()
 
     def probe(self, timeout_s: float) -> bool:
         """Ask for metadata."""
