@@ -20,6 +20,7 @@ _MARGIN = 0.8
 _TRY_EVERY = 100
 _SLACK = 1.25
 _LEARN = 0.2
+_RIDGE = 0.02
 #: When fewer than this share of those answered are still out, they are not waited for.
 _FEW = 0.05
 
@@ -45,11 +46,10 @@ class BatchCost:
         if not self._weight:
             return 0.0, 0.0
         rows, duration = self._rows / self._weight, self._duration / self._weight
-        variance = self._rows2 / self._weight - rows * rows
-        if variance <= 1e-9 * rows * rows:  # one size only: the cost may as well be all fixed
-            return duration, 0.0
-        slope = (self._product / self._weight - rows * duration) / variance
-        slope = min(max(0.0, slope), duration / rows)
+        variance = max(0.0, self._rows2 / self._weight - rows * rows)
+        # Where sizes hardly differ, noise would pass for a slope: it is shrunk then, and the cost counts as fixed.
+        covariance = self._product / self._weight - rows * duration
+        slope = min(max(0.0, covariance / (variance + _RIDGE * rows * rows)), duration / rows)
         return duration - slope * rows, slope
 
 
