@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -216,6 +217,21 @@ def test_a_port_in_use_is_a_line_on_stderr_and_a_status(kafka: Kafka, store: Red
         )
     assert ended.returncode == 98
     assert ended.stderr == f"skysail-admin: 127.0.0.1:{port} is in use; choose another with --port\n"
+
+
+def test_a_signing_key_that_cannot_be_read_is_a_line_on_stderr_and_a_status(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "skysail.admin", "--port", "0"],
+        env={"SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE": str(tmp_path / "absent")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert (
+        ended.stderr == f"skysail-admin: the signing key {tmp_path}/absent cannot be read: No such file or directory\n"
+    )
 
 
 def test_metrics_tell_what_is_deployed_and_what_runs(admin: AdminProcess) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from skysail.admin.artifact_store import ArtifactStore
 from skysail.topics.artifacts import MANIFEST, Manifest
-from skysail.topics.errors import ArtifactError, InvalidNameError, PayloadTooLargeError, SignatureError
+from skysail.topics.errors import ArtifactError, InvalidNameError, ManagerError, PayloadTooLargeError, SignatureError
 from tests.admin.artifacts import KEY, chunks_of, sealed, zip_of
 
 
@@ -140,6 +146,53 @@ async def test_a_zip_whose_data_is_damaged_is_refused(store: ArtifactStore, tmp_
     data[40] ^= 0xFF  # behind the first entry's header of 38 bytes
     with pytest.raises(ArtifactError, match="not a zip file that can be read"):
         await take_in(store, bytes(data))
+    assert left_behind(tmp_path) == []
+
+
+def packed_by(method: int) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("skysail.json", "{}" * 50)
+        archive.writestr("modèle/func.pkl", bytes(range(256)) * 10)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_of_any_kind_is_an_artifact_error(
+    store: ArtifactStore, tmp_path: Path, method: int, data: st.DataObject
+) -> None:
+    damaged = bytearray(packed_by(method))
+    places = st.integers(0, len(damaged) - 1)
+    for place, value in data.draw(st.dictionaries(places, st.integers(0, 255), min_size=1, max_size=4)).items():
+        damaged[place] = value
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder, contextlib.suppress(ArtifactError, PayloadTooLargeError):
+        store._unpack(io.BytesIO(bytes(damaged)), Path(folder))
+    assert not (tmp_path / "func.pkl").exists()
+
+
+async def test_damaged_lzma_is_an_artifact_error(store: ArtifactStore) -> None:
+    damaged = bytearray(packed_by(zipfile.ZIP_LZMA))
+    damaged[damaged.index(b"func.pkl") + 40] ^= 0xFF
+    with pytest.raises(ArtifactError, match="not a zip file that can be read"):
+        await take_in(store, bytes(damaged))
+
+
+async def test_a_name_that_is_no_utf_8_is_an_artifact_error(store: ArtifactStore) -> None:
+    data = packed_by(zipfile.ZIP_STORED).replace("modèle".encode(), b"mod\xff\xfele")
+    with pytest.raises(ArtifactError, match="not a zip file that can be read: 'utf-8' codec can't decode"):
+        await take_in(store, data)
+
+
+async def test_a_disk_that_is_full_is_no_fault_of_the_artifact(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(tmp_path / "made")
+    full = partial(Path("/dev/full").open, "wb", buffering=0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full())
+    with pytest.raises(ManagerError, match="cannot be stored: No space left on device"):
+        await take_in(store, zip_of(tmp_path / "made"))
     assert left_behind(tmp_path) == []
 
 

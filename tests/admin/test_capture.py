@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -161,6 +163,77 @@ def test_a_model_that_cannot_be_pickled_is_named_by_its_attribute() -> None:
 
     with pytest.raises(ArtifactError, match=r"because of stream\._cond"):
         capture(Model())
+
+
+@pytest.mark.parametrize(
+    ("source", "blamed"),
+    [
+        ("import threading\nLOCK = threading.Lock()\n", r"own\.LOCK, a lock"),
+        ("import threading\nclass Model:\n    lock = threading.Lock()\n", r"own\.Model\.lock, a lock"),
+    ],
+    ids=["of-a-module", "of-a-class"],
+)
+def test_what_an_own_module_holds_is_named_by_the_path_to_it(module: MakeModule, source: str, blamed: str) -> None:
+    own = module("features", source)
+
+    def predict(inputs: list[str]) -> list[str]:
+        return [str(own) for _ in inputs]  # in code inside of the function's own
+
+    with pytest.raises(ArtifactError, match=rf"because of {blamed}"):
+        capture(predict)
+
+
+def test_an_instance_is_not_to_blame_for_its_class() -> None:
+    class Model:
+        lock = threading.Lock()
+
+        def predict(self, inputs: list[str]) -> list[str]:
+            return inputs
+
+    with pytest.raises(ArtifactError, match=r"because of self\.\S+Model\.lock, a lock"):
+        capture(Model().predict)
+
+
+def test_functions_with_a_cache_travel_without_what_is_in_it(module: MakeModule) -> None:
+    own = module(
+        "features",
+        """
+        import functools
+
+        @functools.lru_cache(maxsize=7, typed=True)
+        def double(value):
+            return 2 * value
+
+        class Scaler:
+            @functools.cached_property
+            def factor(self):
+                return 5
+
+            @functools.cache
+            def scaled(self, value):
+                return self.factor * value
+        """,
+    )
+
+    @functools.cache
+    def seven() -> int:
+        return 7
+
+    assert own.double(1) == 2
+
+    def predict(inputs: list[int]) -> list[object]:
+        limits = own.double.cache_parameters()
+        before = own.double.cache_info().currsize
+        values = [own.Scaler().scaled(own.double(value)) + seven() for value in inputs]
+        return [limits, before, own.double.__name__, *values]
+
+    assert elsewhere(capture(predict), [1, 2]) == [{"maxsize": 7, "typed": True}, 0, "double", 17, 27]
+
+
+def test_an_installed_function_with_a_cache_is_named_not_copied() -> None:
+    captured = capture(importlib.metadata.FastPath.__new__)  # standard library, by `functools.lru_cache`
+    assert "importlib.metadata" in captured.modules
+    assert len(captured.data) < 100
 
 
 def test_a_round_trip_gives_what_a_worker_will_get() -> None:

@@ -10,6 +10,7 @@ import pytest
 from skysail.admin.connection import Connection
 from skysail.admin.deployers.capture import capture
 from skysail.admin.deployers.environment import environment_of
+from skysail.admin.deployers.python import deploy_python_closure
 from skysail.admin.deployers.sklearn import create_endpoint, deploy_sklearn_model
 from skysail.admin.embedded.state import default_state
 from skysail.topics.artifacts import Manifest, seal
@@ -161,8 +162,6 @@ def test_an_artifact_that_is_there_already_is_deployed_from_its_folder(
 
 
 def test_logs_of_all_workers_are_written_to_a_folder(admin: AdminProcess, name: str, tmp_path: Path) -> None:
-    from skysail.admin.deployers.python import deploy_python_closure
-
     deploy_python_closure(admin.connection, name, 1, count, input_type="strings", partitions=1)
     files = admin.connection.get_clipper_logs(str(tmp_path / "logs"))
     assert str(tmp_path / "logs" / f"{name}.1.0.log") in files
@@ -202,3 +201,33 @@ def test_a_key_file_that_is_not_there_is_an_error_not_an_unsigned_artifact(monke
     monkeypatch.setenv("SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE", "/no/such/key")
     with pytest.raises(ArtifactError, match="/no/such/key cannot be read"):
         _ = Connection().signing_key
+
+
+@pytest.mark.usefixtures("no_key")
+@pytest.mark.parametrize("variable", ["SKYSAIL_ARTIFACTS__SIGNING_KEY", "SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE"])
+def test_a_key_that_is_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "")
+    assert Connection().signing_key is None
+
+
+@pytest.mark.usefixtures("no_key")
+def test_an_empty_key_signs_nothing(admin: AdminProcess, name: str) -> None:
+    (default_state() / "signing.key").write_text("\n")
+    with pytest.raises(ArtifactError, match=r"signing\.key is empty"):
+        _ = Connection().signing_key
+    with (
+        Connection(admin.url, signing_key=b"") as connection,
+        pytest.raises(ArtifactError, match="the signing key is empty"),
+    ):
+        deploy_python_closure(connection, name, 1, count, input_type="strings")
+
+
+@pytest.mark.parametrize("proxy", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_a_proxy_is_not_asked_for_this_machine(
+    admin: AdminProcess, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv(proxy, f"http://127.0.0.1:{free_port()}")
+    with Connection(admin.url) as connection:
+        connection.connect()
+    with Connection("http://admin.example:1338") as elsewhere, pytest.raises(UnavailableError, match="does not answer"):
+        elsewhere.connect()

@@ -195,6 +195,20 @@ def test_a_promotion_to_a_version_that_cannot_load_leaves_the_pointer_alone(admi
         admin.connection.promote(name, 2)
     assert "func.pkl is not what the manifest says" in str(refused.value.worker_traceback)
     assert admin.connection.get_current_model_version(name) == "1"
+    assert admin.connection.get_model_info(name, 2)["replicas"] == 0, "as many workers as before are wanted"
+    assert [one["slot"] for one in admin.connection.get_processes() if one["model"] == name] == [f"{name}.1.0"]
+
+
+def test_a_promotion_with_more_workers_that_are_not_ready_in_time_sets_their_number_back(
+    admin: AdminProcess, name: str
+) -> None:
+    deploy(admin, name, "1")
+    with pytest.raises(DeployError, match=r"of 3 workers were ready after 0\.01 s"):
+        admin.connection.set_model_version(name, 1, num_replicas=3, timeout_s=0.01)
+    assert admin.connection.get_model_info(name, 1)["replicas"] == 1
+    assert admin.connection.get_num_replicas(name) == 1
+    admin.connection.set_model_version(name, 1, num_replicas=2)
+    assert admin.connection.get_num_replicas(name) == 2
 
 
 def test_replicas_are_scaled_up_and_down(admin: AdminProcess, name: str, ask: Callable[..., list[Any]]) -> None:

@@ -62,7 +62,7 @@ class Bench:
         self._keys = KeyNames(namespace)
         self.manager = ManagerDouble()
         self.ticks: Iterator[float] | None = None
-        self.readiness = Readiness(WorkerDirectory(store, self._keys), self.manager, self._now)
+        self.readiness = Readiness(WorkerDirectory(store, self._keys), self.manager, 20, self._now)
 
     def _now(self) -> float:
         return next(self.ticks) if self.ticks is not None else time.monotonic()
@@ -85,7 +85,7 @@ class Bench:
         await wait_until_async(lambda: self.manager.asked >= goal, 10, "it looks")
 
     def wait(self, replicas: int = 1) -> asyncio.Task[None]:
-        return asyncio.create_task(self.readiness.wait(SPEC, replicas=replicas, timeout_s=20))
+        return asyncio.create_task(self.readiness.wait(SPEC, replicas=replicas))
 
 
 @pytest.fixture

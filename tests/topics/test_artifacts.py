@@ -127,10 +127,14 @@ def test_a_signed_artifact_is_taken_where_there_is_no_key(folder: Path) -> None:
     assert verify(folder, None) == sealed
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 1}', "\udcff"])
-def test_what_is_no_manifest_is_an_artifact_error(folder: Path, text: str) -> None:
-    (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(ArtifactError, match="is not a manifest"):
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"null", b"[]", b"{}", b'{"name": 1}', b'{"name": "\xff"}', b"\xff", b"[" * 100_000],
+    ids=["empty", "cut", "null", "[]", "{}", "number", "no-utf-8-inside", "no-utf-8", "deep"],
+)
+def test_what_is_no_manifest_is_an_artifact_error(folder: Path, data: bytes) -> None:
+    (folder / MANIFEST).write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"skysail\.json is not a manifest"):
         verify(folder, None)
 
 

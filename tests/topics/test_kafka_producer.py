@@ -73,7 +73,7 @@ def test_a_record_for_a_topic_that_is_not_there_is_reported(watched: Watched, na
     watched.producer.send(namespace, 0, b"", b"key", [])
     wait_until(watched.failures_after_poll, 5, "the failure is reported")
     assert watched.failures[0][0] == b"key"
-    assert watched.producer.probe(5), "a missing topic is no missing broker"
+    assert watched.producer.available, "a missing topic is no missing broker"
 
 
 def test_a_producer_learns_which_topics_exist(topic: str, watched: Watched) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import lzma
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -13,13 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from skysail.topics.artifacts import Manifest, verify
-from skysail.topics.errors import ArtifactError, PayloadTooLargeError
+from skysail.topics.errors import ArtifactError, ManagerError, PayloadTooLargeError, SkysailError
 from skysail.topics.names import check_name
 
 __all__ = ["ArtifactStore", "Incoming"]
 
 _LARGEST_BYTES = 8 * 1024**3
 _MOST_FILES = 10_000
+#: What zipfile and the codecs below it raise for damaged data, beside errors of general kinds.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 #: What an upload is unpacked into, beside the artifacts; one that a crash left behind is removed at the next start.
 _INCOMING = ".incoming-"
 
@@ -96,7 +100,11 @@ class ArtifactStore:
             if size > self._largest_bytes:
                 message = f"the artifact is larger than {self._largest_bytes} bytes"
                 raise PayloadTooLargeError(message)
-            await asyncio.to_thread(packed.write, chunk)
+            try:
+                await asyncio.to_thread(packed.write, chunk)
+            except OSError as error:
+                message = f"the artifact cannot be stored: {error.strerror or error}"
+                raise ManagerError(message) from error
 
     def _unpack(self, packed: IO[bytes], folder: Path) -> None:
         try:
@@ -106,7 +114,9 @@ class ArtifactStore:
                 for entry in entries:
                     _check_path(entry.filename)
                 archive.extractall(folder)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        except SkysailError:
+            raise
+        except (*_DAMAGED, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
             message = f"the artifact is not a zip file that can be read: {error}"
             raise ArtifactError(message) from error
         except OSError as error:
@@ -143,6 +153,6 @@ class ArtifactStore:
 def _check_path(name: str) -> None:
     """An entry stays inside of the artifact, whatever it is unpacked on."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        message = f"the artifact holds {name!r}, which lies outside of it"
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        message = f"the artifact holds {name!r}, which is no name or lies outside of it"
         raise ArtifactError(message)

@@ -19,8 +19,11 @@ from skysail.admin.mirror import MirrorFile
 from skysail.admin.service import AdminService
 from skysail.admin.service.applications import Applications
 from skysail.admin.service.ledger import Ledger
+from skysail.admin.service.locks import ModelLocks
 from skysail.admin.service.readiness import Readiness
+from skysail.admin.service.registration import Registration
 from skysail.admin.service.startup import Startup
+from skysail.admin.service.unfinished import Unfinished
 from skysail.admin.service.versions import Versions
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.names import KeyNames, TopicNames
@@ -47,14 +50,21 @@ def build_admin(settings: Settings) -> FastAPI:
     topics = TopicAdmin(settings.kafka.librdkafka(), settings.kafka.replication_factor)
     manager = _manager(settings)
     ledger = Ledger(Registry(store, keys), MirrorFile(settings.artifacts.path, settings.namespace))
-    versions = Versions(
+    registration = Registration(
         ledger=ledger,
         topics=topics,
         artifacts=artifacts,
         manager=manager,
-        readiness=Readiness(workers, manager),
+        unfinished=Unfinished(settings.artifacts.path, settings.namespace),
         names=names,
-        deploy_timeout_s=settings.admin.deploy_timeout_s,
+    )
+    versions = Versions(
+        ledger=ledger,
+        artifacts=artifacts,
+        registration=registration,
+        manager=manager,
+        readiness=Readiness(workers, manager, settings.admin.deploy_timeout_s),
+        locks=ModelLocks(),
     )
     service = AdminService(
         apps=Applications(ledger, topics, names),

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from skysail.admin.addresses import is_this_machine
 from skysail.admin.transport import Transport
 from skysail.topics.errors import DeployError, UnavailableError
 from skysail.topics.names import check_name
@@ -148,7 +149,8 @@ class Inspection:
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
-            text = httpx.get(self.get_metric_addr()).raise_for_status().text
+            url = self.get_metric_addr()
+            text = httpx.get(url, trust_env=not is_this_machine(url)).raise_for_status().text
         except httpx.HTTPError as error:
             message = f"the frontend at {self.frontend_url} does not answer: {error}"
             raise UnavailableError(message) from error

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from skysail.admin.addresses import is_this_machine
 from skysail.topics.artifacts import read_key
 
 __all__ = ["default_signing_key"]
-
-_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def default_signing_key(admin_url: str) -> bytes | None:
@@ -25,7 +23,7 @@ def default_signing_key(admin_url: str) -> bytes | None:
     file = os.environ.get("SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE")
     if file:
         return read_key(Path(file))
-    if urlsplit(admin_url).hostname in _LOCAL_HOSTS:
+    if is_this_machine(admin_url):
         from skysail.admin.embedded.state import default_state
 
         own = default_state() / "signing.key"

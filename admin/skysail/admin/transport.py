@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from skysail.admin.addresses import is_this_machine
 from skysail.admin.client_errors import error_of
 from skysail.topics.errors import UnavailableError
 
@@ -44,7 +45,7 @@ class Transport:
         """
         url = "/".join((f"{self.admin_url}/api/v1", *(quote(segment, safe="") for segment in path)))
         if self._http is None:
-            self._http = httpx.Client()
+            self._http = httpx.Client(trust_env=not is_this_machine(url))
         try:
             answer = self._http.request(method, url, timeout=timeout_s, **options)
         except httpx.HTTPError as error:

@@ -122,7 +122,7 @@ def _read(folder: Path) -> Manifest:
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise ArtifactError(message) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"{path} is not a manifest: {error}"
         raise ArtifactError(message) from error
     if manifest.format != _FORMAT:

@@ -34,6 +34,11 @@ class RecordProducer(Protocol):
         """False while the broker is known to be away."""
         ...
 
+    @property
+    def in_doubt(self) -> bool:
+        """True when the broker has settled nothing for a while, though records wait for it: a probe will tell."""
+        ...
+
     def send(self, topic: str, partition: int, value: bytes, key: bytes | None, headers: list[Header]) -> None:
         """Hand a record over (partition -1: any). Raises RejectedError when the local queue is full."""
         ...

@@ -78,11 +78,12 @@ _OUTCOME_ERRORS: dict[str, type[SkysailError]] = {
     Outcome.NO_MODEL: NoModelError,
 }
 _KEEPER_S = 1.0
-#: A caller who waits must hear within a second that the store hangs: how long it may be silent while somebody waits
-#: before it is asked for a sign of life, and how long that may take.
+#: A caller who waits must hear within a second that store or broker hangs: how long the store may be silent while
+#: somebody waits before it is asked for a sign of life (the producer knows by itself), and how long that may take.
 _SILENCE_S = 0.25
 _STORE_ANSWERS_S = 0.4
-_BROKER_PROBE_S = 0.25
+_BROKER_ANSWERS_S = 0.3
+_PROBE_EVERY_S = 0.25
 _RENEW_EVERY = 30
 
 
@@ -350,7 +351,8 @@ class PredictionClient:
         """Give up on queries whose deadline is over; serve the producer's reports."""
         self._producer.poll()
         now = self._loop.time()
-        if not self._producer.available or now - self._heard_at > _SILENCE_S:
+        producer = self._producer
+        if not producer.available or producer.in_doubt or now - self._heard_at > _SILENCE_S:
             self._look_now.set()
         for pending in self._pending.pop_expired(now):
             pending.resolve(_expired(pending.timeout_ms))
@@ -409,16 +411,21 @@ class PredictionClient:
         while True:
             await self._keep_channel(renew=beat % _RENEW_EVERY == 0)
             self._producer.poll()
-            if not self._producer.available:
-                self._producer.abandon()
-                await asyncio.to_thread(self._producer.probe, _BROKER_PROBE_S)
+            await self._keep_broker()
             beat += 1
             await self._rest()
+
+    async def _keep_broker(self) -> None:
+        """Find out whether the broker is there; what it has not stored when it is not, has failed."""
+        if self._producer.available and not self._producer.in_doubt:
+            return
+        if not await asyncio.to_thread(self._producer.probe, _BROKER_ANSWERS_S):
+            self._producer.abandon()
 
     async def _rest(self) -> None:
         """Until the next look; sooner while something is away, or when somebody waits and nothing is heard."""
         if not (self._producer.available and self._store_available):
-            await asyncio.sleep(_BROKER_PROBE_S)
+            await asyncio.sleep(_PROBE_EVERY_S)
             return
         self._look_now.clear()
         with contextlib.suppress(TimeoutError):

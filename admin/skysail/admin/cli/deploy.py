@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from skysail.admin.addresses import is_this_machine
 from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, tell
 from skysail.topics.errors import ArtifactError, BadInputError, UnavailableError
+from skysail.topics.names import check_name
 
 if TYPE_CHECKING:
     from skysail.admin.connection import Connection
@@ -129,7 +131,8 @@ def predict(
     value = _json("ROWS", sys.stdin.read() if rows == "-" else rows)
     body = {"input_batch" if batch else "input": value, **({"version": version} if version else {})}
     try:
-        answer = httpx.post(f"{frontend.rstrip('/')}/{app}/predict", json=body, timeout=120)
+        url = f"{frontend.rstrip('/')}/{check_name('application name', app)}/predict"
+        answer = httpx.post(url, json=body, timeout=120, trust_env=not is_this_machine(url))
     except httpx.HTTPError as error:
         message = f"the frontend at {frontend} does not answer: {error}"
         raise UnavailableError(message) from error

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cloudpickle
 import msgspec
 
+from skysail.admin.deployers.culprit import culprit
 from skysail.admin.deployers.recorder import RecordingPickler
 from skysail.topics.errors import ArtifactError
 
@@ -62,54 +62,24 @@ def round_trip(captured: Captured) -> Any:
 
 
 def _dump(value: object) -> tuple[RecordingPickler, bytes]:
+    try:
+        return _pickled(value)
+    except Exception as error:
+        blamed = culprit(value, _pickled)
+        why = f" (because of {blamed})" if blamed else ""
+        message = f"{_describe(value)} cannot be pickled: {type(error).__name__}: {error}{why}"
+        raise ArtifactError(message) from error
+
+
+def _pickled(value: object) -> tuple[RecordingPickler, bytes]:
     file = io.BytesIO()
     recorder = RecordingPickler(file)
-    try:
-        recorder.dump(value)
-    except Exception as error:
-        message = f"{_describe(value)} cannot be pickled: {type(error).__name__}: {error}{_culprit(value)}"
-        raise ArtifactError(message) from error
+    recorder.dump(value)
     return recorder, file.getvalue()
 
 
 def _describe(value: object) -> str:
     return str(getattr(value, "__qualname__", type(value).__qualname__))
-
-
-def _culprit(value: object) -> str:
-    """The path to what is to blame: a captured variable or an attribute that cannot be pickled by itself either."""
-    path: list[str] = []
-    while (found := _unpicklable_part(value)) is not None and len(path) < _ROUNDS:
-        name, value = found
-        path.append(name)
-    return f" (because of {'.'.join(path)}, a {type(value).__qualname__})" if path else ""
-
-
-def _unpicklable_part(value: object) -> tuple[str, object] | None:
-    for name, part in _parts(value).items():
-        try:
-            cloudpickle.dumps(part)
-        except Exception:  # noqa: BLE001 - the first that fails is named; why is in the error itself
-            return name, part
-    return None
-
-
-def _parts(value: object) -> dict[str, Any]:
-    """What pickling a value comes to: a function's captured variables and globals, anything else's attributes."""
-    code, cells = getattr(value, "__code__", None), getattr(value, "__closure__", None) or ()
-    if code is None:
-        return dict(getattr(value, "__dict__", {})) if not isinstance(value, ModuleType | type) else {}
-    reachable: dict[str, Any] = getattr(value, "__globals__", {})
-    captured = {name: cell.cell_contents for name, cell in zip(code.co_freevars, cells, strict=True) if _filled(cell)}
-    return {**captured, **{name: reachable[name] for name in code.co_names if name in reachable}}
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - raises for a variable that has no value yet
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager

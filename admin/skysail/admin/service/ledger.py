@@ -16,9 +16,8 @@ from skysail.topics.store.registry import Registry, RegistrySnapshot
 __all__ = ["Ledger"]
 
 _log = structlog.get_logger(__name__)
-_RETRY_S = 0.25
-#: How long a store that lost its data without closing connections (FLUSHALL) goes unnoticed.
-_LOOK_EVERY_MS = 1000
+_LOOK_EVERY_S = 1.0
+_LOOK_AGAIN_S = 0.25
 
 
 class Ledger:
@@ -36,6 +35,8 @@ class Ledger:
         self._registry = registry
         self._mirror = mirror
         self._lock = asyncio.Lock()
+        #: Last change that the mirror on disk holds, as far as this process knows.
+        self._saved = ""
 
     async def snapshot(self) -> RegistrySnapshot:
         """What is registered now. Raises UnavailableError."""
@@ -75,6 +76,7 @@ class Ledger:
             lost = not snapshot.whole  # once more, at that very moment
         if snapshot.whole and mirror.change_id != snapshot.change_id:
             await self._save(mirror, snapshot)
+        self._saved = snapshot.change_id
         return snapshot
 
     async def _restore(self, mirror: Mirror, left: RegistrySnapshot) -> None:
@@ -94,21 +96,25 @@ class Ledger:
 
     async def _save(self, known: Mirror, snapshot: RegistrySnapshot) -> None:
         await asyncio.to_thread(self._mirror.save, known.updated(snapshot))
+        self._saved = snapshot.change_id
 
     async def keep(self) -> None:
-        """For ever: give the registry back to a store that has lost it."""
+        """For ever: give the registry back to a store that has lost it, or its last changes.
+
+        Looks each second, and does not follow the change stream: a store that is restarted quickly is not missed by a
+        client that reconnects by itself, and one that has lost its last changes has none to tell of.
+        """
         away = False
         while True:
             try:
-                await self.reconcile()  # a store that was away may have lost its last second
+                snapshot = await self._registry.snapshot()
+                if not snapshot.whole or snapshot.change_id != self._saved:
+                    await self.reconcile()
                 if away:
                     _log.info("store_is_back")
                 away = False
-                async for snapshot in self._registry.follow(_LOOK_EVERY_MS):
-                    if not snapshot.whole and (await self.reconcile()).whole:
-                        break  # and follow from what is there now: it may be lost again before the next change
             except (SkysailError, RedisError) as error:
                 if not away:
-                    _log.warning("registry_not_followed", error=str(error), action="trying again")
+                    _log.warning("registry_not_read", error=str(error), action="trying again")
                 away = True
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(_LOOK_AGAIN_S if away else _LOOK_EVERY_S)

@@ -18,25 +18,39 @@ _EVIDENCE_LINES = 30
 
 
 class Readiness:
-    """Waits for workers."""
+    """Waits for workers.
 
-    def __init__(self, workers: WorkerDirectory, manager: Manager, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        workers, manager: who knows of them.
+        timeout_s: how long a version may take to become ready, unless somebody says otherwise.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        workers: WorkerDirectory,
+        manager: Manager,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._workers = workers
         self._manager = manager
+        self._timeout_s = timeout_s
         self._clock = clock
 
-    async def is_ready(self, spec: ModelSpec) -> bool:
-        """Whether a worker of the version answers now."""
-        return bool(await self._workers.ready(spec.name, spec.version))
+    async def is_ready(self, spec: ModelSpec, replicas: int = 1) -> bool:
+        """Whether so many workers of the version answer now."""
+        return len(await self._workers.ready(spec.name, spec.version)) >= replicas
 
-    async def wait(self, spec: ModelSpec, *, replicas: int, timeout_s: float) -> None:
+    async def wait(self, spec: ModelSpec, *, replicas: int, timeout_s: float | None = None) -> None:
         """Wait until so many workers are ready.
 
         Raises:
-            DeployError: as soon as one says that it failed, with its traceback; or after `timeout_s`.
+            DeployError: as soon as one says that it failed, with its traceback; or when the time is over.
             UnavailableError: when the store is away.
         """
-        limit = self._clock() + timeout_s
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        limit = self._clock() + limit_s
         alive = await self._workers.alive(spec.name, spec.version)
         known = {beat.worker_id for beat in _failed(alive)}  # failures of an earlier attempt, not of this one
         while (ready := sum(beat.state is WorkerState.READY for beat in alive)) < replicas:
@@ -46,7 +60,7 @@ class Readiness:
                 message = f"a worker of model {spec.name} version {spec.version} failed to load it"
                 raise DeployError(message, why)
             if self._clock() >= limit:
-                raise self._late(spec, f"{ready} of {replicas} workers were ready after {timeout_s:g} s")
+                raise self._late(spec, f"{ready} of {replicas} workers were ready after {limit_s:g} s")
             await asyncio.sleep(_LOOK_EVERY_S)
             alive = await self._workers.alive(spec.name, spec.version)
 

@@ -59,6 +59,8 @@ class Startup:
         await self._until_done("broker", lambda: self._topics.create(topics_of(self._names, snapshot)))
         # Without a topic to make, the broker has not been asked for anything yet.
         await self._until_done("broker", lambda: self._topics.partitions(self._names.model("readiness")))
+        # What the process before this one was deploying when it was killed must not be started.
+        await self._until_done("store", self._versions.undo_unfinished)
         await self._start_workers(snapshot)
         self.problem = None
         _log.info("ready", apps=len(snapshot.apps), models=len(snapshot.models))
@@ -89,6 +91,7 @@ class Startup:
             if topics and await self._topics.partitions(next(iter(topics))) is None:
                 await self._topics.create(topics)
                 _log.warning("topics_made_again", topics=len(topics))
+            await self._versions.undo_unfinished()
             self.problem = None
         except (SkysailError, RedisError) as error:
             if self.problem is None:

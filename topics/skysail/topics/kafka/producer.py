@@ -39,13 +39,19 @@ class KafkaProducer:
         self._available = True
         self._has_failed = False
         self._making = threading.Lock()
+        self._in_doubt = False
         self._sent = 0
         self._stall = StallWatch()
 
     @property
     def available(self) -> bool:
-        """False from the moment that no broker is connected, or none stores anything, until one answers again."""
+        """False from the moment that no broker is connected, or a probe failed, until a probe succeeds."""
         return self._available
+
+    @property
+    def in_doubt(self) -> bool:
+        """True from the moment that records wait and none is settled for half a second, until a probe."""
+        return self._in_doubt
 
     def _client(self) -> confluent_kafka.Producer:
         with self._making:  # `learn` and `probe` come from other threads, several at a time
@@ -95,7 +101,7 @@ class KafkaProducer:
         if self._producer is not None:
             self._serve(self._producer, 0)
             if self._stall.is_stalled(self._sent, len(self._producer), time.monotonic()):
-                self._available = False
+                self._in_doubt = True
         if self._has_failed:
             self._start_anew()
 
@@ -108,7 +114,6 @@ class KafkaProducer:
     def _start_anew(self) -> None:
         """After a fatal error an idempotent producer refuses all work: the next send makes another one."""
         failed, self._producer, self._has_failed = self._producer, None, False
-        self._watch_anew()
         if failed is not None:
             failed.purge(in_queue=True, in_flight=True, blocking=False)
             limit = time.monotonic() + _PURGE_S
@@ -120,13 +125,10 @@ class KafkaProducer:
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
             self.poll()
-            self._watch_anew()  # librdkafka asks for another id after that
-
-    def _watch_anew(self) -> None:
-        self._sent, self._stall = 0, StallWatch()
 
     def probe(self, timeout_s: float) -> bool:
         """Ask for metadata."""
+        self._in_doubt = False
         try:
             self._client().list_topics(timeout=timeout_s)
         except KafkaException:

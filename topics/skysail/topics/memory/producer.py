@@ -24,6 +24,11 @@ class MemoryProducer:
         """False while the broker is stopped."""
         return self._cluster.running
 
+    @property
+    def in_doubt(self) -> bool:
+        """Never: records do not wait."""
+        return False
+
     def send(self, topic: str, partition: int, value: bytes, key: bytes | None, headers: list[Header]) -> None:
         """Store a record.
 
