@@ -11,6 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from skysail.frontend.metrics import BUCKETS, FrontendMetrics
+from skysail.topics.errors import RejectedError, SkysailError, UnavailableError
+from skysail.topics.specs import BatchSpec
 from tests.frontend.fakes import Stage, app, model
 
 MakeStage = Callable[..., Stage]
@@ -104,6 +106,18 @@ async def test_predictions_are_counted_by_where_they_came_from(make_stage: MakeS
     hits = {labels["tier"]: value for labels, value in samples(stage.metrics, "skysail_frontend_cache_hits_total")}
     assert hits == {"local": 4, "shared": 2}
     assert samples(stage.metrics, "skysail_frontend_cache_misses_total") == [({}, 2)]
+
+
+async def test_refusals_are_counted_by_their_reason(make_stage: MakeStage) -> None:
+    stage = make_stage(ones, [model(batch=BatchSpec(max_rows=1))], app(), max_body_bytes=100)
+    refuse: list[SkysailError] = [RejectedError("full"), UnavailableError("away"), UnavailableError("away")]
+    stage.client.refuse = lambda _: refuse.pop(0)
+    await stage.predict({"input": [1]})
+    await stage.predict({"input_batch": [[1], [2]]})
+    await stage.predict({"input": [1] * 100})
+    await stage.predict({"input": "x"})
+    counted = {labels["reason"]: value for labels, value in samples(stage.metrics, "skysail_frontend_rejected_total")}
+    assert counted == {"too_many_in_flight": 1, "unavailable": 2, "too_large": 1}
 
 
 async def test_the_exposition_is_what_prometheus_reads(make_stage: MakeStage) -> None:

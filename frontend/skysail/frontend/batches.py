@@ -141,6 +141,7 @@ class Batches:
                 query_id=part.query_id,
             )
         except RejectedError as error:  # too many in flight, broker or store away: the other parts may be answered
+            self._metrics.count_rejection(error)
             return _Result(part, None, error)
         if answer.outcome == Outcome.OK:
             self._metrics.count_source(answer.source)

@@ -133,6 +133,7 @@ class ClipperPredict:
     async def _refuse(self, call: _Call, error: SkysailError) -> None:
         """The request never became a query."""
         self._observe(call, outcome_of(error))
+        self._metrics.count_rejection(error)
         if error.status != DISCONNECTED:
             headers = call.answer_headers(*retry_after(error.status, error))
             await respond_error(call.send, error.status, error_title(error), str(error), headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 #: What a process that was silent for so long had in flight is gone with it.
 _SILENT_S = 5.0
 
+#: Refusals of which a caller, or whoever runs this, may be rid by doing something else than mending the input.
+_REASONS = {413: "too_large", 429: "too_many_in_flight", 503: "unavailable"}
 _BY_STATUS = {outcome.http_status: outcome for outcome in Outcome}
 _Labels = tuple[str, str, str, str]  # app, model, version, outcome
 
@@ -55,6 +58,7 @@ class _Numbers(msgspec.Struct):
 
     requests: dict[str, _Series]
     sources: dict[str, int]
+    rejected: dict[str, int]
     in_flight: int = 0
     saved_s: float = 0.0
 
@@ -69,7 +73,7 @@ class FrontendMetrics(Collector):
 
     def __init__(self, shared: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self._series: dict[_Labels, _Series] = {}
-        self._numbers = _Numbers({}, {})
+        self._numbers = _Numbers({}, {}, {})
         self._shared = shared
         self._name = f"{uuid4().hex}.json"  # not the process id: those come again, and totals would fall
         self._clock = clock
@@ -93,6 +97,13 @@ class FrontendMetrics(Collector):
         """A prediction came from the model or from a cache."""
         sources = self._numbers.sources
         sources[source] = sources.get(source, 0) + 1
+
+    def count_rejection(self, error: SkysailError) -> None:
+        """A record or request was refused with this error. Those that ask for other input are outcomes only."""
+        reason = _REASONS.get(error.status)
+        if reason is not None:
+            rejected = self._numbers.rejected
+            rejected[reason] = rejected.get(reason, 0) + 1
 
     def save(self, in_flight: int) -> None:
         """Leave the numbers for the other processes. Raises OSError when the folder does not take them."""
@@ -128,18 +139,19 @@ class FrontendMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus-client at a scrape."""
         requests: dict[str, _Series] = {}
-        sources: dict[str, int] = {}
+        sources: Counter[str] = Counter()
+        rejected: Counter[str] = Counter()
         in_flight = 0
         for numbers in self._all():
             in_flight += numbers.in_flight
-            for source, count in numbers.sources.items():
-                sources[source] = sources.get(source, 0) + count
+            sources.update(numbers.sources)
+            rejected.update(numbers.rejected)
             for key, series in numbers.requests.items():
                 total = requests.setdefault(key, _Series([0] * (len(BUCKETS) + 1)))
                 total.counts = [a + b for a, b in zip(total.counts, series.counts, strict=True)]
                 total.sum_s += series.sum_s
         yield from _request_families(requests)
-        yield from _other_families(sources, in_flight)
+        yield from _other_families(sources, rejected, in_flight)
 
 
 def _request_families(requests: dict[str, _Series]) -> Iterator[Metric]:
@@ -160,14 +172,18 @@ def _request_families(requests: dict[str, _Series]) -> Iterator[Metric]:
     yield duration
 
 
-def _other_families(sources: dict[str, int], in_flight: int) -> Iterator[Metric]:
+def _other_families(sources: Counter[str], rejected: Counter[str], in_flight: int) -> Iterator[Metric]:
     hits = CounterMetricFamily("skysail_frontend_cache_hits", "Answers from a cache.", labels=("tier",))
     for tier in ("local", "shared"):
-        hits.add_metric((tier,), sources.get(f"{tier}-cache", 0))
+        hits.add_metric((tier,), sources[f"{tier}-cache"])
     yield hits
     misses = CounterMetricFamily("skysail_frontend_cache_misses", "Answers that a worker computed.")
-    misses.add_metric((), sources.get("model", 0))
+    misses.add_metric((), sources["model"])
     yield misses
+    refusals = CounterMetricFamily("skysail_frontend_rejected", "Refused, with a reason.", labels=("reason",))
+    for reason in _REASONS.values():
+        refusals.add_metric((reason,), rejected[reason])
+    yield refusals
     gauge = GaugeMetricFamily("skysail_frontend_in_flight", "Queries without an outcome yet.")
     gauge.add_metric((), in_flight)
     yield gauge

@@ -82,6 +82,7 @@ class OipInfer:
                 await respond_error(send, status, None, answer.cause, headers)
         except SkysailError as error:
             self._observe(call, outcome_of(error))
+            self._metrics.count_rejection(error)
             if error.status != DISCONNECTED:
                 headers = call.answer_headers(*retry_after(error.status, error))
                 await respond_error(send, error.status, None, str(error), headers)
