@@ -115,6 +115,7 @@ def test_an_admin_process_that_starts_on_an_empty_store_restores_the_registry(
     admin.start()
     assert whole(admin) == before
     wait_until(lambda: admin.connection.get_num_replicas("m", 1) == 1, 30, "its worker runs again")
+    assert admin.connection.rollback("m") == "1", "what was current before is known again"
 
 
 def test_its_workers_end_with_it_and_are_started_again_with_it(admin: AdminProcess) -> None:
@@ -173,6 +174,13 @@ def test_it_says_what_it_waits_for_and_is_ready_once_that_is_there(
         admin.close()
 
 
+def alive(admin: AdminProcess) -> bool:
+    try:
+        return httpx.get(f"{admin.url}/livez", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 @pytest.mark.slow
 def test_a_broker_that_is_away_is_waited_for_and_named(store: Redis, own_kafka: Factory[Kafka], namespace: str) -> None:
     broker = own_kafka()
@@ -180,9 +188,10 @@ def test_a_broker_that_is_away_is_waited_for_and_named(store: Redis, own_kafka: 
     admin = AdminProcess(broker.address, store.url, namespace)
     try:
         admin.launch()
-        wait_until(lambda: "part=broker" in admin.log_tail(), 40, "it says so")
+        wait_until(lambda: alive(admin), 20, "it answers")
         refused = httpx.post(f"{admin.url}/api/v1/apps", json={"name": "app", "input_type": "doubles"}, timeout=30)
         assert (refused.status_code, refused.json()["error"]) == (503, "UnavailableError")
+        wait_until(lambda: "part=broker" in admin.log_tail(), 30, "it says what it waits for")
         broker.start()
         admin.wait_ready()
         admin.connection.register_application("app", "doubles")

@@ -90,6 +90,8 @@ def test_unlinking_names_the_model_that_is_meant(admin: AdminProcess, name: str)
     assert admin.connection.get_linked_models(name) == [name]
     admin.connection.unlink_model_from_app(name, name)
     assert admin.connection.get_linked_models(name) == []
+    admin.connection.unregister_application(name)
+    assert name not in admin.connection.get_all_apps()
 
 
 def test_errors_are_typed(admin: AdminProcess, name: str) -> None:

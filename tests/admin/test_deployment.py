@@ -325,6 +325,46 @@ def test_of_two_deployments_of_a_version_at_once_one_wins(
     assert ask(name, ["abc"]) == winners[0](["abc"])
 
 
+def test_two_versions_that_are_deployed_at_once_both_get_ready_and_one_is_current(
+    admin: AdminProcess, name: str, ask: Callable[..., list[Any]]
+) -> None:
+    def attempt(version: str, func: Callable[..., Any]) -> None:
+        with Connection(admin.url, signing_key=admin.connection.signing_key) as connection:
+            deploy_python_closure(connection, name, version, func, input_type="strings", partitions=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(attempt, ("1", "2"), (count, upper)))
+    assert ask(name, ["abc"], version="1") == [3]
+    assert ask(name, ["abc"], version="2") == ["ABC"]
+    current = admin.connection.get_current_model_version(name)
+    assert admin.connection.rollback(name) == {"1": "2", "2": "1"}[str(current)]
+
+
+def test_workers_are_stopped_by_version_by_model_and_all_and_stay_registered(admin: AdminProcess, name: str) -> None:
+    other = f"{name}-b"
+    deploy(admin, name, "1")
+    deploy(admin, name, "2", upper)
+    deploy(admin, other, "1")
+
+    def running() -> set[str]:
+        return {one["slot"] for one in admin.connection.get_processes() if one["model"] in {name, other}}
+
+    def wanted() -> dict[str, tuple[int, int]]:
+        models = admin.connection.get_status()["models"]
+        named = [one for one in models if one["name"] in {name, other}]
+        return {f"{one['name']}:{one['version']}": (one["replicas"], one["ready"]) for one in named}
+
+    admin.connection.stop_versioned_models({name: ["1"]})
+    assert running() == {f"{name}.2.0", f"{other}.1.0"}
+    assert wanted() == {f"{name}:1": (0, 0), f"{name}:2": (1, 1), f"{other}:1": (1, 1)}
+    admin.connection.stop_models([name, "unheard-of"])
+    assert running() == {f"{other}.1.0"}
+    admin.connection.stop_all_model_containers()
+    assert running() == set()
+    assert set(wanted().values()) == {(0, 0)}
+    assert admin.connection.get_current_model_version(name) == "2"
+
+
 def test_a_model_without_workers_here_is_registered_at_once_and_its_workers_are_not_started(
     admin: AdminProcess, name: str
 ) -> None:

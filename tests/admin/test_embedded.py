@@ -112,7 +112,7 @@ def test_its_parts_are_told_their_settings_by_the_environment(stood_in: Options,
             "SKYSAIL_NAMESPACE": "blue",
             "SKYSAIL_KAFKA__BOOTSTRAP_SERVERS": options.kafka,
             "SKYSAIL_REDIS__URL": options.redis,
-            "SKYSAIL_ARTIFACTS__PATH": str(state / "artifacts"),
+            "SKYSAIL_ARTIFACTS__PATH": str(state / "namespaces" / "blue" / "artifacts"),
             "SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE": str(state / "signing.key"),
             "SKYSAIL_FRONTEND__HOST": HOST,
             "SKYSAIL_FRONTEND__PORT": str(options.frontend_port),
@@ -244,8 +244,8 @@ def test_status_tells_what_answers_and_keeps_the_password_to_itself(stood_in: Op
     assert found["admin"] == {"url": options.admin_url, "ready": True}
     assert found["broker"] == {"address": options.kafka, "embedded": False, "memory_bytes": None}
     assert found["store"] == {"address": "redis://:***@store.example:6379/1", "embedded": False}
-    assert "secret" not in announce(info)
-    assert "memory" not in announce(info), "the broker is not ours to say this of"
+    assert "secret" not in announce(info, state)
+    assert "memory" not in announce(info, state), "the broker is not ours to say this of"
 
 
 @pytest.mark.embedded
@@ -255,7 +255,7 @@ def test_the_whole_stack_comes_up_on_nothing_but_the_wheels(whole: Options, stat
     options = whole()
     info = start_detached(options)
     assert (info.embedded_broker, info.embedded_store) == (True, True)
-    assert "The embedded broker keeps records in memory only" in announce(info)
+    assert "The embedded broker keeps records in memory only" in announce(info, state)
     found = status(state)
     assert (found["frontend"]["ready"], found["admin"]["ready"]) == (True, True)
     assert found["broker"]["memory_bytes"] > 1024 * 1024

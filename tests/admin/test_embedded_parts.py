@@ -22,6 +22,7 @@ from skysail.admin.embedded.redaction import without_password
 from skysail.admin.embedded.state import StateFolder, UpInfo, default_state
 from skysail.admin.embedded.store import store_answers, store_child
 from skysail.admin.supervisor import Supervisor
+from skysail.topics.errors import InvalidNameError
 from skysail.topics.kafka.topics import TopicAdmin
 from tests.services.ports import HOST, free_port
 from tests.waiting import wait_until_async
@@ -130,7 +131,15 @@ def test_a_new_state_folder_is_its_owners_alone(tmp_path: Path) -> None:
     folder.make()
     folder.make()
     assert folder.path.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in folder.path.iterdir()) == ["artifacts", "logs", "store"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["logs", "store"]
+
+
+def test_each_namespace_of_a_folder_has_artifacts_of_its_own(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    assert folder.artifacts("default") == tmp_path / "artifacts"
+    assert folder.artifacts("blue") == tmp_path / "namespaces" / "blue" / "artifacts"
+    with pytest.raises(InvalidNameError, match=r"namespace '\.\./blue' is not valid"):
+        StackOptions(state=tmp_path, namespace="../blue")
 
 
 def test_a_state_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,11 +14,25 @@ import pytest
 from skysail.admin.managers import Replica
 from skysail.admin.managers.external import ExternalManager
 from skysail.admin.managers.local import LocalManager
+from skysail.admin.managers.orphans import end_orphan
 from skysail.topics.errors import ManagerError, NotFoundError
 from tests.waiting import wait_until_async
 
 RUNS = "import os, time; print('up', os.environ['SKYSAIL_WORKER__STATE'], flush=True); time.sleep(600)"
 CANNOT_LOAD = "import sys; print('cannot load', flush=True); sys.exit(3)"
+#: Holds its state folder as a worker does, and ends on no SIGTERM.
+HANGS = """
+import fcntl, os, signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+state = Path(os.environ["SKYSAIL_WORKER__STATE"])
+state.mkdir(parents=True, exist_ok=True)
+lock = (state / "lock").open("w")
+fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("holds", flush=True)
+time.sleep(float(sys.argv[1]))
+print("done")
+"""
 CRASHES = "import os; print('about to end', flush=True); os.abort()"
 
 MakeManager = Callable[[str], LocalManager]
@@ -28,7 +44,7 @@ async def manager_of(tmp_path: Path) -> AsyncIterator[MakeManager]:
 
     def make(script: str) -> LocalManager:
         command = (sys.executable, "-c", script)
-        made.append(LocalManager(tmp_path / "logs", tmp_path / "state", {"EXTRA": "1"}, command))
+        made.append(LocalManager(tmp_path / "logs", tmp_path / "state", {"EXTRA": "1"}, command, drain_s=0.5))
         return made[-1]
 
     yield make
@@ -128,6 +144,28 @@ async def test_closing_stops_all_workers(manager_of: MakeManager) -> None:
     await manager.close()
     assert manager.replicas() == []
     assert not [pid for pid in pids if pid is not None and psutil.pid_exists(pid)]
+
+
+@pytest.mark.parametrize("lives_s", [0.3, 600], ids=["one-that-finishes", "one-that-hangs"])
+async def test_a_worker_of_an_earlier_admin_process_is_out_of_the_way_before_another_gets_its_state(
+    manager_of: MakeManager, tmp_path: Path, lives_s: float
+) -> None:
+    environment = {**os.environ, "SKYSAIL_WORKER__STATE": str(tmp_path / "state" / "m.1.0")}
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-c", HANGS, str(lives_s))
+    orphan = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, start_new_session=True)
+    assert orphan.stdout is not None
+    assert await orphan.stdout.readline() == b"holds\n"
+    manager = manager_of(RUNS)
+    await manager.scale("m", "1", 2)
+    assert await orphan.stdout.read() == (b"done\n" if lives_s < 1 else b"")
+    assert [replica.restarts for replica in manager.replicas()] == [0, 0]
+
+
+async def test_a_state_folder_that_nobody_holds_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    await asyncio.wait_for(end_orphan(tmp_path, grace_s=600), 10)
+    await asyncio.wait_for(end_orphan(tmp_path / "absent", grace_s=600), 10)
 
 
 async def test_a_worker_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show, tell
+from skysail.admin.cli.output import Admin, Form, Output, connect, show, tell
 from skysail.topics.errors import BadInputError
 
 __all__ = ["add_to"]
@@ -20,14 +20,14 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model."
 
 
 @apps.command("ls")
-def list_apps(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def list_apps(*, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """List applications."""
     with connect(admin) as connection:
         show(connection.get_all_apps(verbose=True), output, _COLUMNS)
 
 
 @apps.command("show")
-def show_app(name: App, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def show_app(name: App, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Show one application."""
     with connect(admin) as connection:
         show(connection.get_app_info(name), output)
@@ -43,7 +43,7 @@ def add_app(
     default: Annotated[str | None, typer.Option(help="Default output, as JSON; none by default.")] = None,
     slo_ms: Annotated[float, typer.Option(min=1, help="Latency objective: a query's deadline.")] = 3000,
     cache_ttl_s: Annotated[int, typer.Option(min=0, help="Seconds that answers may be cached; 0: never.")] = 60,
-    admin: Admin = ADMIN_URL,
+    admin: Admin = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Register an application."""
@@ -61,21 +61,21 @@ def add_app(
 
 
 @apps.command("rm")
-def remove_app(name: App, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def remove_app(name: App, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Remove an application and its link."""
     with connect(admin) as connection:
         connection.delete_application(name)
     tell(f"removed application {name}", output, name=name)
 
 
-def link(app_name: App, model: Model, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def link(app_name: App, model: Model, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Let a model answer an application's queries."""
     with connect(admin) as connection:
         connection.link_model_to_app(app_name, model)
     tell(f"{app_name} asks {model}", output, app=app_name, models=[model])
 
 
-def unlink(app_name: App, model: Model, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def unlink(app_name: App, model: Model, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """End that."""
     with connect(admin) as connection:
         connection.unlink_model_from_app(app_name, model)

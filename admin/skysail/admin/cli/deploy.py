@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from skysail.admin.addresses import is_this_machine
-from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, tell
+from skysail.admin.cli.output import Admin, Form, Frontend, Output, connect, frontend_url, tell
 from skysail.topics.errors import ArtifactError, BadInputError, UnavailableError
 from skysail.topics.names import check_name
 
@@ -45,7 +45,7 @@ def deploy(  # noqa: PLR0913 - so many options has it
     promote: Annotated[bool, typer.Option(help="Make it current once it is ready.")] = True,
     timeout: Annotated[float | None, typer.Option(help="Seconds that it may take to become ready.")] = None,
     app: Annotated[str | None, typer.Option(help="Also register an application of this name and link it.")] = None,
-    admin: Admin = ADMIN_URL,
+    admin: Admin = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Deploy a model and wait until it is ready; prints the worker's own traceback when it does not get there."""
@@ -123,18 +123,19 @@ def predict(
     *,
     batch: Annotated[bool, typer.Option("--batch", help="ROWS is an array of rows.")] = False,
     version: Annotated[str | None, typer.Option(help="A version; the current one by default.")] = None,
-    frontend: Frontend = FRONTEND_URL,
+    frontend: Frontend = None,
 ) -> None:
     """Ask for a prediction and print the answer; exit status 1 when there is none."""
     import httpx
 
     value = _json("ROWS", sys.stdin.read() if rows == "-" else rows)
+    where = frontend_url(frontend).rstrip("/")
     body = {"input_batch" if batch else "input": value, **({"version": version} if version else {})}
     try:
-        url = f"{frontend.rstrip('/')}/{check_name('application name', app)}/predict"
+        url = f"{where}/{check_name('application name', app)}/predict"
         answer = httpx.post(url, json=body, timeout=120, trust_env=not is_this_machine(url))
     except httpx.HTTPError as error:
-        message = f"the frontend at {frontend} does not answer: {error}"
+        message = f"the frontend at {where} does not answer: {error}"
         raise UnavailableError(message) from error
     typer.echo(answer.text)
     if not answer.is_success:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from skysail.admin.cli.output import ADMIN_URL, Admin, Form, Output, connect, show, tell
+from skysail.admin.cli.output import Admin, Form, Output, connect, show, tell
 
 __all__ = ["Model", "Version", "add_to"]
 
@@ -18,21 +18,21 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="One of its vers
 
 
 @models.command("ls")
-def list_models(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def list_models(*, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """List all versions of all models."""
     with connect(admin) as connection:
         show(connection.get_all_models(verbose=True), output, _COLUMNS)
 
 
 @models.command("show")
-def show_model(name: Model, version: Version, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def show_model(name: Model, version: Version, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Show one version."""
     with connect(admin) as connection:
         show(connection.get_model_info(name, version), output)
 
 
 @models.command("rm")
-def remove_model(name: Model, version: Version, *, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def remove_model(name: Model, version: Version, *, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Drain a version's workers and remove it, with its topics and artifact."""
     with connect(admin) as connection:
         connection.delete_versioned_model(name, version)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from skysail.admin.cli.models import Model, Version
-from skysail.admin.cli.output import ADMIN_URL, FRONTEND_URL, Admin, Form, Frontend, Output, connect, show, tell
+from skysail.admin.cli.output import Admin, Form, Frontend, Output, connect, show, tell
 
 __all__ = ["add_to"]
 
@@ -18,7 +18,7 @@ Timeout = Annotated[
 
 
 def promote(
-    model: Model, version: Version, *, timeout: Timeout = None, admin: Admin = ADMIN_URL, output: Output = Form.TABLE
+    model: Model, version: Version, *, timeout: Timeout = None, admin: Admin = None, output: Output = Form.TABLE
 ) -> None:
     """Make a version current, once a worker of it is ready."""
     with connect(admin) as connection:
@@ -26,7 +26,7 @@ def promote(
     tell(f"{model} {version} is current", output, name=model, current=version)
 
 
-def rollback(model: Model, *, timeout: Timeout = None, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def rollback(model: Model, *, timeout: Timeout = None, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """Make the version current that was current before."""
     with connect(admin) as connection:
         version = connection.rollback(model, timeout)
@@ -40,7 +40,7 @@ def scale(
     version: Annotated[str | None, typer.Option(help="The current one by default.")] = None,
     wait: Annotated[bool, typer.Option(help="Return when so many are ready, not when they have been started.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that --wait may take.")] = 120,
-    admin: Admin = ADMIN_URL,
+    admin: Admin = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Run so many workers of a version; those beyond are drained."""
@@ -54,7 +54,7 @@ def scale(
     tell(f"{named}: {replicas} workers", output, name=model, version=version, replicas=replicas, warning=warning)
 
 
-def workers(*, admin: Admin = ADMIN_URL, output: Output = Form.TABLE) -> None:
+def workers(*, admin: Admin = None, output: Output = Form.TABLE) -> None:
     """List workers by their last heartbeats."""
     with connect(admin) as connection:
         show(connection.get_all_model_replicas(verbose=True), output, _COLUMNS)
@@ -65,7 +65,7 @@ def logs(
     version: Version,
     *,
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="From the end.")] = 50,
-    admin: Admin = ADMIN_URL,
+    admin: Admin = None,
     output: Output = Form.TABLE,
 ) -> None:
     """Print the end of each worker's log."""
@@ -74,7 +74,7 @@ def logs(
     tell("\n".join(f"== {slot}\n{text}" for slot, text in found.items()), output, **found)
 
 
-def inspect(*, admin: Admin = ADMIN_URL, frontend: Frontend = FRONTEND_URL, output: Output = Form.JSON) -> None:
+def inspect(*, admin: Admin = None, frontend: Frontend = None, output: Output = Form.JSON) -> None:
     """Print the frontend's metrics and all workers' heartbeats."""
     with connect(admin, frontend) as connection:
         found = connection.inspect_instance()

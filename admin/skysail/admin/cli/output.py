@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from skysail.admin.connection import Connection
 
-__all__ = ["ADMIN_URL", "FRONTEND_URL", "Admin", "Form", "Frontend", "Output", "connect", "show", "tell"]
+__all__ = ["Admin", "Form", "Frontend", "Output", "connect", "frontend_url", "show", "tell"]
 
 
 class Form(StrEnum):
@@ -22,19 +22,37 @@ class Form(StrEnum):
     JSON = "json"
 
 
-Admin = Annotated[str, typer.Option("--admin", envvar="SKYSAIL_ADMIN_URL", help="URL of the admin process.")]
-Frontend = Annotated[str, typer.Option("--frontend", envvar="SKYSAIL_FRONTEND_URL", help="URL of a frontend.")]
+Admin = Annotated[
+    str | None,
+    typer.Option("--admin", envvar="SKYSAIL_ADMIN_URL", help="URL of the admin process. [that of the running stack]"),
+]
+Frontend = Annotated[
+    str | None,
+    typer.Option("--frontend", envvar="SKYSAIL_FRONTEND_URL", help="URL of a frontend. [that of the running stack]"),
+]
 Output = Annotated[Form, typer.Option("-o", "--output", help="How to print: for people, or everything as JSON.")]
 
-ADMIN_URL = "http://127.0.0.1:1338"
-FRONTEND_URL = "http://127.0.0.1:1337"
+_ADMIN_URL = "http://127.0.0.1:1338"
+_FRONTEND_URL = "http://127.0.0.1:1337"
 
 
-def connect(admin: str, frontend: str = FRONTEND_URL) -> Connection:
-    """The admin library."""
+def connect(admin: str | None, frontend: str | None = None) -> Connection:
+    """The admin library; where no URL is given, of the stack that runs in `$SKYSAIL_STATE` or the home folder."""
     from skysail.admin.connection import Connection
 
-    return Connection(admin, frontend_url=frontend)
+    return Connection(admin or _of_the_stack("admin") or _ADMIN_URL, frontend_url=frontend_url(frontend))
+
+
+def frontend_url(given: str | None) -> str:
+    """The frontend's URL, in the same way."""
+    return given or _of_the_stack("frontend") or _FRONTEND_URL
+
+
+def _of_the_stack(part: str) -> str | None:
+    from skysail.admin.embedded.state import StateFolder, default_state
+
+    running = StateFolder(default_state()).read()
+    return str(getattr(running, part)) if running is not None else None
 
 
 def tell(text: str, form: Form, **facts: Any) -> None:

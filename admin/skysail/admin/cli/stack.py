@@ -28,10 +28,10 @@ def up(  # noqa: PLR0913 - so many options has it
     kafka: Annotated[str | None, typer.Option(help="HOST:PORT of your Kafka, instead of the embedded broker.")] = None,
     redis: Annotated[str | None, typer.Option(help="URL of your Redis or Valkey, instead of the embedded one.")] = None,
     host: Annotated[str, typer.Option(help="Address that frontend and admin listen on.")] = "127.0.0.1",
-    frontend_port: Annotated[int, typer.Option(help="Port of the frontend.")] = 1337,
-    admin_port: Annotated[int, typer.Option(help="Port of the admin process.")] = 1338,
-    broker_port: Annotated[int, typer.Option(help="Port of the embedded broker.")] = 19092,
-    store_port: Annotated[int, typer.Option(help="Port of the embedded store.")] = 16379,
+    frontend_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the frontend.")] = 1337,
+    admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the admin process.")] = 1338,
+    broker_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the embedded broker.")] = 19092,
+    store_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the embedded store.")] = 16379,
     namespace: Annotated[str, typer.Option(help="Which deployment on that broker and store.")] = "default",
     workers: Annotated[int, typer.Option(min=1, help="Frontend processes on the one port.")] = 1,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
@@ -53,7 +53,7 @@ def up(  # noqa: PLR0913 - so many options has it
         frontend_workers=workers,
     )
     if detach:
-        typer.echo(announce(start_detached(options)))
+        typer.echo(announce(start_detached(options), options.state))
     else:
         raise typer.Exit(run_stack(options))
 

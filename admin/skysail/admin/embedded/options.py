@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from skysail.topics.errors import SkysailError
+from skysail.topics.names import check_name
 
 __all__ = ["ERROR_PREFIX", "MissingExtraError", "StackError", "StackOptions"]
 
@@ -60,6 +61,9 @@ class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
     admin_command: tuple[str, ...] = (sys.executable, "-m", "skysail.admin")
     ready_timeout_s: float = 60.0
     given_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
 
     def ports(self) -> dict[str, tuple[str, int]]:
         """Host and port of each part that is started here, by the part's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -12,14 +13,14 @@ import msgspec
 from skysail.admin.embedded.options import ERROR_PREFIX, StackOptions
 from skysail.admin.embedded.redaction import without_password
 from skysail.admin.embedded.stack import Stack
-from skysail.admin.embedded.state import UpInfo
+from skysail.admin.embedded.state import UpInfo, default_state
 from skysail.topics.errors import SkysailError
 from skysail.topics.logs import configure
 
 __all__ = ["announce", "main", "run_stack"]
 
 
-def announce(info: UpInfo) -> str:
+def announce(info: UpInfo, state: Path) -> str:
     """What people are told once all parts answer."""
     lines = [
         f"Skysail is up (pid {info.pid}).",
@@ -33,6 +34,10 @@ def announce(info: UpInfo) -> str:
             "The embedded broker keeps records in memory only: queries in flight do not survive `skysail down`.",
             "It forgets nothing until then and slows down after some 80,000 queries; --kafka names a broker of yours.",
         ]
+    if state.absolute() != default_state().absolute():
+        lines.append(
+            f"For `skysail deploy` and the others to find it and its key: export SKYSAIL_STATE={quote(str(state))}"
+        )
     return "\n".join(lines)
 
 
@@ -41,7 +46,7 @@ def run_stack(options: StackOptions) -> int:
     configure("info", "text")
 
     def ready(info: UpInfo) -> None:
-        sys.stdout.write(announce(info) + "\n")
+        sys.stdout.write(announce(info, options.state) + "\n")
         sys.stdout.flush()
 
     try:

@@ -128,7 +128,7 @@ class Stack:
             "SKYSAIL_NAMESPACE": options.namespace,
             "SKYSAIL_KAFKA__BOOTSTRAP_SERVERS": options.kafka_address,
             "SKYSAIL_REDIS__URL": options.redis_url,
-            "SKYSAIL_ARTIFACTS__PATH": str(self._folder.artifacts.resolve()),
+            "SKYSAIL_ARTIFACTS__PATH": str(self._folder.artifacts(options.namespace).resolve()),
             "SKYSAIL_ARTIFACTS__SIGNING_KEY_FILE": str(self._folder.signing_key.resolve()),
             "SKYSAIL_FRONTEND__HOST": options.host,
             "SKYSAIL_FRONTEND__PORT": str(options.frontend_port),

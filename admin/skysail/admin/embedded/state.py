@@ -17,6 +17,7 @@ from skysail.admin.embedded.options import StackError
 __all__ = ["StateFolder", "UpInfo", "default_state"]
 
 _OWNER_ONLY = 0o600
+_DEFAULT_NAMESPACE = "default"
 
 
 def default_state() -> Path:
@@ -52,18 +53,22 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.artifacts = path / "artifacts"
         self.logs = path / "logs"
         self.store = path / "store"
         self._up = path / "up.json"
         self._lock = path / "lock"
+
+    def artifacts(self, namespace: str) -> Path:
+        """Where artifacts are. Each namespace has its own: two may have models of one name."""
+        own = self.path if namespace == _DEFAULT_NAMESPACE else self.path / "namespaces" / namespace
+        return own / "artifacts"
 
     def make(self) -> None:
         """Create what is missing; nobody else can look into a folder that is made here."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.mkdir(mode=0o700, exist_ok=True)
-            for folder in (self.artifacts, self.logs, self.store):
+            for folder in (self.logs, self.store):
                 folder.mkdir(exist_ok=True)
         except OSError as error:
             message = f"the state folder {self.path} cannot be made: {error.strerror}; choose another with --state"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from skysail.admin.child_log import log_tail
 from skysail.admin.managers import Replica
+from skysail.admin.managers.orphans import end_orphan
 from skysail.admin.supervisor import ChildSpec, ChildStatus, Supervisor
 from skysail.topics.errors import NotFoundError
 
@@ -30,6 +31,7 @@ class LocalManager:
         state: folder for one state folder a slot.
         environment: of every worker, over the admin's own.
         command: that runs a worker, which finds its model and version in the environment.
+        drain_s: that a worker which is told to end may take.
     """
 
     starts_workers = True
@@ -40,11 +42,13 @@ class LocalManager:
         state: Path,
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (sys.executable, "-m", "skysail.workers"),
+        drain_s: float = _DRAIN_S,
     ) -> None:
         self._logs = logs
         self._state = state
         self._environment = dict(environment or {})
         self._command = command
+        self._drain_s = drain_s
         self._supervisor = Supervisor()
         #: Slots of each version, and how often each had been restarted when the version was last scaled.
         self._slots: dict[tuple[str, str], dict[str, int]] = {}
@@ -64,7 +68,7 @@ class LocalManager:
             command=self._command,
             environment=environment,
             log=self._log(slot),
-            stop_grace_s=_DRAIN_S,
+            stop_grace_s=self._drain_s,
             final_exits=frozenset({LOAD_FAILED}),
         )
 
@@ -76,6 +80,8 @@ class LocalManager:
         for slot in surplus:
             del slots[slot]
         await asyncio.gather(*(self._supervisor.stop(slot) for slot in surplus))
+        fresh = [slot for slot in wanted if slot not in slots]
+        await asyncio.gather(*(end_orphan(self._state / slot, self._drain_s) for slot in fresh))
         for slot in wanted:
             if slot not in slots:
                 await self._supervisor.start(self._spec(name, version, slot))

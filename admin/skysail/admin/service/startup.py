@@ -22,7 +22,7 @@ __all__ = ["Startup"]
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _RETRY_S = 0.5
-_LOOK_EVERY_S = 10.0
+_LOOK_EVERY_S = 3.0
 
 
 class Startup:
