@@ -1,24 +1,29 @@
-"""The ASGI application: two hot routes in front, FastAPI behind them for everything else."""
+"""The application: two hot routes in front, FastAPI behind them for everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import structlog
 
 from skysail.frontend.behind import Behind
 from skysail.frontend.clipper import ClipperPredict
 from skysail.frontend.failures import INTERNAL
-from skysail.frontend.http import Receive, Request, Scope, Send, is_oip, respond_error
+from skysail.frontend.http import Receive, Request, Response, Scope, Send, error_response, is_oip, respond
 from skysail.frontend.oip import OipInfer
 
 __all__ = ["Frontend"]
 
 _log = structlog.get_logger(__name__)
 
+#: Answers a request of a hot route.
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
 
 class Frontend:
-    """One frontend process, as the server sees it.
+    """One frontend process, as the server sees it: an ASGI application whose hot routes can be called directly as well.
 
     Args:
         predict, infer: the hot routes.
@@ -49,40 +54,51 @@ class Frontend:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        try:
-            await self._dispatch(scope, receive, send)
-        except Exception:  # noqa: BLE001 - a fault of ours: its traceback is for the log, never for the client
-            _log.exception("request_failed", method=scope["method"], path=scope["path"])
-            title, cause = INTERNAL
-            headers = Request(scope, self._new_id()).answer_headers()
-            await respond_error(send, 500, None if is_oip(scope["path"]) else title, cause, headers)
-
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """By path, cheapest look first."""
         path: str = scope["path"]
+        handler = self.find(path)
+        if handler is not None:
+            request = Request(scope["headers"], self._new_id(), receive=receive)
+            await respond(send, await self.answer(handler, request, path, scope["method"]))
+            return
+        try:
+            await self._rest(scope, receive, send)
+        except Exception:  # noqa: BLE001 - as in `answer`
+            await respond(send, self._fault(path, Request(scope["headers"], self._new_id())))
+
+    def find(self, path: str) -> Handler | None:
+        """The hot route that a path belongs to; cheapest look first."""
         if path.endswith(("/predict", "/predict/")):
             app = path[1:].rstrip("/")[:-8]
             if app and "/" not in app:
-                if scope["method"] == "POST":
-                    await self._predict(app, scope, receive, send)
-                else:
-                    await self._refuse_method(scope, send)
-                return
+                return partial(self._predict, app)
         elif path.endswith("/infer") and path.startswith("/v2/models/"):
             parts = path.split("/")
-            version = parts[5] if len(parts) == 7 and parts[4] == "versions" else None
-            if version is not None or len(parts) == 5:
-                if scope["method"] == "POST":
-                    await self._infer(parts[3], version, scope, receive, send)
-                else:
-                    await self._refuse_method(scope, send)
-                return
-        await self._rest(scope, receive, send)
+            if len(parts) == 5:
+                return partial(self._infer, parts[3], None)
+            if len(parts) == 7 and parts[4] == "versions":
+                return partial(self._infer, parts[3], parts[5])
+        return None
 
-    async def _refuse_method(self, scope: Scope, send: Send) -> None:
-        title = None if is_oip(scope["path"]) else "Method not allowed"
-        headers = Request(scope, self._new_id()).answer_headers((b"allow", b"POST"))
-        await respond_error(send, 405, title, f"{scope['method']} is not allowed here: use POST", headers)
+    async def answer(self, handler: Handler, request: Request, path: str, method: str = "POST") -> Response:
+        """What a hot route says to a request, with JSON whatever happens. Never raises."""
+        if method != "POST":
+            title = None if is_oip(path) else "Method not allowed"
+            headers = request.answer_headers((b"allow", b"POST"))
+            return error_response(405, title, f"{method} is not allowed here: use POST", headers)
+        try:
+            return await handler(request)
+        except Exception:  # noqa: BLE001 - a fault of ours: its traceback is for the log, never for the client
+            return self._fault(path, request)
+
+    @staticmethod
+    def _fault(path: str, request: Request) -> Response:
+        _log.exception("request_failed", path=path)
+        title, cause = INTERNAL
+        return error_response(500, None if is_oip(path) else title, cause, request.answer_headers())
+
+    def new_request(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Request:
+        """A request that has come as a whole."""
+        return Request(headers, self._new_id(), body)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from skysail.frontend.failures import FAILED, default_explanation, error_title, is_defaulted, retry_after
-from skysail.frontend.http import Headers, Request, Send, respond
+from skysail.frontend.http import Headers, Request, Response
 from skysail.frontend.metrics import FrontendMetrics
 from skysail.frontend.routes import Aim, AppRoute
 from skysail.frontend.rows import Payload
@@ -77,11 +77,11 @@ class Batches:
         self._client = client
         self._metrics = metrics
 
-    async def answer(self, request: Request, route: AppRoute, aim: Aim, rows: list[Any], send: Send) -> None:
+    async def answer(self, request: Request, route: AppRoute, aim: Aim, rows: list[Any]) -> Response:
         """Answer one request.
 
         Raises:
-            BadInputError: before anything is sent, when a row cannot be encoded for the model.
+            BadInputError: when a row cannot be encoded for the model.
             PayloadTooLargeError: when a part is larger than a record may be.
         """
         parts = self._parts(request, aim, rows)
@@ -96,12 +96,11 @@ class Batches:
         }
         headers = request.answer_headers((b"skysail-model-version", spec.version.encode()), *_cache_header(results))
         if any(result.outcome is Outcome.OK or _has_default(result, route) for result in results):
-            await respond(send, 200, msgspec.json.encode(body), headers)
-            return
+            return Response(200, msgspec.json.encode(body), headers)
         first = failed[0]
         body |= {"error": first.title, "cause": f"no entry of the batch has a prediction; the first: {first.cause}"}
         headers += retry_after(first.status, first.refusal)
-        await respond(send, first.status, msgspec.json.encode(body), headers)
+        return Response(first.status, msgspec.json.encode(body), headers)
 
     def _parts(self, request: Request, aim: Aim, rows: list[Any]) -> list[_Part]:
         size = aim.target.spec.batch.max_rows

@@ -7,16 +7,7 @@ from typing import Any
 
 import structlog
 
-from skysail.frontend.http import (
-    DISCONNECTED,
-    Receive,
-    Request,
-    Scope,
-    Send,
-    is_oip,
-    read_body,
-    respond_error,
-)
+from skysail.frontend.http import Receive, Request, Scope, Send, error_response, is_oip, respond
 from skysail.topics.errors import SkysailError
 
 __all__ = ["Behind"]
@@ -44,14 +35,13 @@ class Behind:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, self._new_id())
+        request = Request(scope["headers"], self._new_id(), receive=receive)
         if scope["method"] not in _BODILESS:
             try:
-                body = await read_body(request.headers, receive, self._max_body_bytes)
+                body = await request.read_body(self._max_body_bytes)
             except SkysailError as error:
-                if error.status != DISCONNECTED:
-                    title = None if is_oip(scope["path"]) else "Request too large"
-                    await respond_error(send, error.status, title, str(error), request.answer_headers())
+                title = None if is_oip(scope["path"]) else "Request too large"
+                await respond(send, error_response(error.status, title, str(error), request.answer_headers()))
                 return
             receive = _replayed(body, receive)
         elif scope["method"] == "HEAD":  # probes like it, FastAPI does not know it; the server leaves the body out

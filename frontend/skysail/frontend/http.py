@@ -18,12 +18,12 @@ __all__ = [
     "Headers",
     "Receive",
     "Request",
+    "Response",
     "Scope",
     "Send",
+    "error_response",
     "is_oip",
-    "read_body",
     "respond",
-    "respond_error",
 ]
 
 Scope = MutableMapping[str, Any]
@@ -49,6 +49,17 @@ class ClientDisconnectedError(SkysailError):
     status = DISCONNECTED
 
 
+class Response:
+    """An answer; its length is not yet among the headers."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes, headers: Headers) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
 class Request:
     """What every route wants to know of a request.
 
@@ -57,17 +68,29 @@ class Request:
         headers: by lower-case name; of one that is repeated, the last.
         query_id: of its first query.
         request_id: the client's `X-Request-Id`, else the query id.
+
+    Args:
+        body: where it has come already.
+        receive: where it has not.
     """
 
-    __slots__ = ("headers", "query_id", "request_id", "started")
+    __slots__ = ("_body", "_receive", "headers", "query_id", "request_id", "started")
 
-    def __init__(self, scope: Scope, query_id: str) -> None:
+    def __init__(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        query_id: str,
+        body: bytes | None = None,
+        receive: Receive | None = None,
+    ) -> None:
         self.started = perf_counter()
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = dict(headers)
         self.query_id = query_id
         self.request_id = query_id.encode()
         if b"x-request-id" in self.headers and _REQUEST_ID.fullmatch(self.headers[b"x-request-id"]):
             self.request_id = self.headers[b"x-request-id"]
+        self._body = body
+        self._receive = receive
 
     @property
     def traceparent(self) -> str | None:
@@ -85,25 +108,34 @@ class Request:
         timing = b"total;dur=%.3f" % (self.elapsed_s * 1e3)
         return [kind, *more, (b"x-request-id", self.request_id), (b"server-timing", timing)]
 
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body.
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole request body.
+        Raises:
+            PayloadTooLargeError: by the Content-Length at once, else as soon as more than `limit` bytes have come.
+            ClientDisconnectedError: when the client goes away meanwhile.
+        """
+        body = self._body
+        if body is None:
+            body = await self._received_body(limit)
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
 
-    Raises:
-        PayloadTooLargeError: by the Content-Length at once, else as soon as more than `limit` bytes have come.
-        ClientDisconnectedError: when the client goes away meanwhile.
-    """
-    declared = headers.get(b"content-length")
-    # The server counts what really comes; this refuses before anything has, so that a client may save itself the rest.
-    if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] != "http.request" or message.get("more_body", False):
-        body = await _read_rest(message, body, receive, limit)
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
+    async def _received_body(self, limit: int) -> bytes:
+        receive = self._receive
+        declared = self.headers.get(b"content-length")
+        # The server counts what really comes; this refuses before anything has, so that a client may save itself the
+        # rest.
+        if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
+            raise _too_large(limit)
+        if receive is None:
+            return b""
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message["type"] != "http.request" or message.get("more_body", False):
+            body = await _read_rest(message, body, receive, limit)
+        return body
 
 
 async def _read_rest(message: MutableMapping[str, Any], body: bytes, receive: Receive, limit: int) -> bytes:
@@ -124,11 +156,13 @@ def _too_large(limit: int) -> PayloadTooLargeError:
     return PayloadTooLargeError(f"the request body is larger than {limit} bytes")
 
 
-async def respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Answer with `body`; `headers` name its type."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
+async def respond(send: Send, response: Response) -> None:
+    """Send an answer; to a client that has gone, nothing."""
+    if response.status == DISCONNECTED:
+        return
+    headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 def is_oip(path: str) -> bool:
@@ -136,8 +170,8 @@ def is_oip(path: str) -> bool:
     return path.startswith("/v2/") or path == "/v2"
 
 
-async def respond_error(send: Send, status: int, title: str | None, cause: str, headers: Headers) -> None:
-    """Answer with ``{"error": title, "cause": cause}``, or without a title with ``{"error": cause}``."""
+def error_response(status: int, title: str | None, cause: str, headers: Headers) -> Response:
+    """``{"error": title, "cause": cause}``, or without a title ``{"error": cause}``."""
     shown = cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]}…"
     body = {"error": shown} if title is None else {"error": title, "cause": shown}
-    await respond(send, status, msgspec.json.encode(body), headers)
+    return Response(status, msgspec.json.encode(body), headers)

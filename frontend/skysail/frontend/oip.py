@@ -8,18 +8,7 @@ from __future__ import annotations
 
 from skysail.frontend.encoding import compress, decompress
 from skysail.frontend.failures import retry_after
-from skysail.frontend.http import (
-    DISCONNECTED,
-    JSON_TYPE,
-    Headers,
-    Receive,
-    Request,
-    Scope,
-    Send,
-    read_body,
-    respond,
-    respond_error,
-)
+from skysail.frontend.http import JSON_TYPE, Headers, Request, Response, error_response
 from skysail.frontend.metrics import FrontendMetrics, outcome_of
 from skysail.frontend.oip_answer import array_of_outputs, encode_answer, form_of
 from skysail.frontend.oip_inputs import inputs_of, payload_of
@@ -37,17 +26,6 @@ _HEADER_LENGTH = b"inference-header-content-length"
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
 
 
-class _Call(Request):
-    """A request, and what has been found out about it so far."""
-
-    __slots__ = ("send", "target")
-
-    def __init__(self, scope: Scope, query_id: str, send: Send) -> None:
-        super().__init__(scope, query_id)
-        self.send = send
-        self.target: Target | None = None
-
-
 class OipInfer:
     """The infer routes."""
 
@@ -59,33 +37,30 @@ class OipInfer:
         self._max_body_bytes = max_body_bytes
         self._timeout_ms = int(timeout_s * 1000)
 
-    async def __call__(self, model: str, version: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, model: str, version: str | None, request: Request) -> Response:
         """Answer one request."""
-        call = _Call(scope, self._client.new_id(), send)
+        target: Target | None = None
         try:
-            call.target = target = self._target(model, version)
-            body = await read_body(call.headers, receive, self._max_body_bytes)
-            body = await decompress(body, call.headers.get(b"content-encoding"), self._max_body_bytes)
-            request, binary = _decode(call, body, target.spec)
-            form = form_of(request)
-            answer = await self._ask(call, target, request, binary)
+            target = self._target(model, version)
+            body = await request.read_body(self._max_body_bytes)
+            body = await decompress(body, request.headers.get(b"content-encoding"), self._max_body_bytes)
+            asked, binary = _decode(request, body, target.spec)
+            form = form_of(asked)
+            answer = await self._ask(request, target, asked, binary)
             if answer.outcome == Outcome.OK:
                 outputs = decode_tensors(answer.value) if answer.tensor else array_of_outputs(target.spec, answer.value)
-                encoded = encode_answer(request.id, form, target.spec.name, answer.version, outputs)
+                encoded = encode_answer(asked.id, form, target.spec.name, answer.version, outputs)
                 self._metrics.count_source(answer.source)
-                self._observe(call, Outcome.OK)
-                await _succeed(call, encoded, answer)
-            else:
-                self._observe(call, answer.outcome)
-                status = Outcome(answer.outcome).http_status
-                headers = call.answer_headers(*retry_after(status))
-                await respond_error(send, status, None, answer.cause, headers)
+                self._observe(request, target, Outcome.OK)
+                return await _predicted(request, encoded, answer)
+            self._observe(request, target, answer.outcome)
+            status = Outcome(answer.outcome).http_status
+            return error_response(status, None, answer.cause, request.answer_headers(*retry_after(status)))
         except SkysailError as error:
-            self._observe(call, outcome_of(error))
+            self._observe(request, target, outcome_of(error))
             self._metrics.count_rejection(error)
-            if error.status != DISCONNECTED:
-                headers = call.answer_headers(*retry_after(error.status, error))
-                await respond_error(send, error.status, None, str(error), headers)
+            headers = request.answer_headers(*retry_after(error.status, error))
+            return error_response(error.status, None, str(error), headers)
 
     def _target(self, model: str, version: str | None) -> Target:
         try:
@@ -94,12 +69,12 @@ class OipInfer:
             check_registry(self._client)
             raise
 
-    async def _ask(self, call: _Call, target: Target, request: InferRequest, binary: bytes) -> Answer:
-        timeout_us = parameter(request.parameters, "timeout", int)
+    async def _ask(self, request: Request, target: Target, asked: InferRequest, binary: bytes) -> Answer:
+        timeout_us = parameter(asked.parameters, "timeout", int)
         if timeout_us is not None and timeout_us < 0:
             message = f"parameter 'timeout' is {timeout_us}: expected microseconds, 0 or more"
             raise BadInputError(message)
-        payload, content_type, rows = payload_of(target.spec, tensors_of(request, binary))
+        payload, content_type, rows = payload_of(target.spec, tensors_of(asked, binary))
         return await self._client.ask(
             target,
             payload,
@@ -108,36 +83,36 @@ class OipInfer:
             content_type=content_type,
             rows=rows,
             accept=TENSOR,
-            traceparent=call.traceparent,
-            query_id=call.query_id,
+            traceparent=request.traceparent,
+            query_id=request.query_id,
         )
 
-    def _observe(self, call: _Call, outcome: str) -> None:
+    def _observe(self, request: Request, target: Target | None, outcome: str) -> None:
         # Only names that are registered become labels: a scanner must not be able to grow the series.
-        model, version = (call.target.spec.name, call.target.spec.version) if call.target is not None else ("", "")
-        self._metrics.observe("", model, version, outcome, call.elapsed_s)
+        model, version = (target.spec.name, target.spec.version) if target is not None else ("", "")
+        self._metrics.observe("", model, version, outcome, request.elapsed_s)
 
 
-def _decode(call: _Call, body: bytes, spec: ModelSpec) -> tuple[InferRequest, bytes]:
-    length = call.headers.get(_HEADER_LENGTH)
+def _decode(request: Request, body: bytes, spec: ModelSpec) -> tuple[InferRequest, bytes]:
+    length = request.headers.get(_HEADER_LENGTH)
     if length is not None and not (length.isdigit() and len(length) < 20):
         message = f"Inference-Header-Content-Length is {length[:20].decode('latin-1')!r}: expected a number of bytes"
         raise BadInputError(message)
     return decode_request(body, None if length is None else int(length), inputs_of(spec))
 
 
-async def _succeed(call: _Call, encoded: tuple[bytes, int | None], answer: Answer) -> None:
+async def _predicted(request: Request, encoded: tuple[bytes, int | None], answer: Answer) -> Response:
     body, json_length = encoded
-    body, encoding = await compress(body, call.headers.get(b"accept-encoding"))
-    timing = (answer.queue_us / 1e3, answer.predict_us / 1e3, call.elapsed_s * 1e3)
+    body, encoding = await compress(body, request.headers.get(b"accept-encoding"))
+    timing = (answer.queue_us / 1e3, answer.predict_us / 1e3, request.elapsed_s * 1e3)
     headers: Headers = [
         JSON_TYPE if json_length is None else _BINARY_TYPE,
         (b"server-timing", b"queue;dur=%.3f, predict;dur=%.3f, total;dur=%.3f" % timing),
-        (b"x-request-id", call.request_id),
+        (b"x-request-id", request.request_id),
         (b"vary", b"accept-encoding"),
     ]
     if json_length is not None:
         headers.append((_HEADER_LENGTH, b"%d" % json_length))
     if encoding is not None:
         headers.append((b"content-encoding", encoding))
-    await respond(call.send, 200, body, headers)
+    return Response(200, body, headers)

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 
 from skysail.frontend.build import build_frontend
 from skysail.frontend.logs import configure_logs
-from skysail.frontend.protocol import OneWriteProtocol
+from skysail.frontend.protocol import FrontendProtocol
 from skysail.frontend.supervisor import Supervisor
 from skysail.topics.kafka.config import producer_config
 from skysail.topics.settings import Settings
@@ -101,7 +101,7 @@ def _serve(settings: Settings, listener: socket.socket, shared: Path | None) -> 
     config = uvicorn.Config(
         build_frontend(settings, shared),
         loop="uvloop",
-        http=OneWriteProtocol,
+        http=FrontendProtocol,
         ws="none",
         interface="asgi3",
         lifespan="on",
