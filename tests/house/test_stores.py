@@ -31,6 +31,8 @@ def test_a_restarted_store_has_its_keys_on_the_same_port(own_store: Callable[[],
 def test_a_killed_store_has_all_that_it_acknowledged(own_store: Callable[[], Redis]) -> None:
     store = own_store()
     with redis.Redis.from_url(store.url) as client:
+        # With `everysec` a write that meets a sync in progress is kept in memory for up to two seconds.
+        client.config_set("appendfsync", "always")
         for number in range(1000):
             client.xadd("kept", {"n": number})
 

@@ -131,6 +131,50 @@ async def test_each_query_gets_its_own_answer_whatever_their_order(stage: Stage)
     assert [answer.value for answer in answers] == [b"[%d]" % number for number in range(500)]
 
 
+# When queries leave.
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_few_queries_leave_at_once_and_more_are_gathered_while_those_are_out(stage: Stage) -> None:
+    client = await stage.new_client(send_at_once=2, hold_s=1000)
+    asked = [stage.ask(b"[1]", client=client), stage.ask(b"[2]", client=client)]
+    await turns(1)
+    assert len(stage.worker.look()) == 2
+    asked.append(stage.ask(b"[3]", client=client))
+    await turns()
+    assert len(stage.worker.look()) == 2
+    for one in asked:
+        one.cancel()
+
+
+async def test_what_is_gathered_while_nothing_is_out_leaves_with_the_turn_of_the_loop(stage: Stage) -> None:
+    client = await stage.new_client(send_at_once=0, hold_s=1000)
+    asked = [stage.ask(b"[%d]" % number, client=client) for number in range(50)]
+    await turns()
+    assert len(stage.worker.look()) == 50
+    stage.worker.answer(*stage.worker.taken)
+    await within(10, asyncio.gather(*asked))
+
+
+async def test_a_query_that_was_given_up_before_it_left_does_not_leave(stage: Stage) -> None:
+    client = await stage.new_client(send_at_once=1, hold_s=0.2)
+    first = stage.ask(b"[1]", client=client)
+    await turns(1)
+    second = stage.ask(b"[2]", 20, client=client)
+    assert (await within(10, second)).outcome == "expired"
+    await asyncio.sleep(0.3)
+    assert [query.payload for query in stage.worker.look()] == [b"[1]"]
+    lane = client.target("m").lane
+    assert sum(lane.chooser.outstanding) == lane.in_flight == 1
+    stage.worker.answer(*stage.worker.taken)
+    await within(10, first)
+    assert set(lane.chooser.outstanding) == {0}
+
+
 async def test_two_clients_get_their_own_answers(stage: Stage) -> None:
     other = await stage.new_client()
     asked = [stage.ask(b"[1]"), stage.ask(b"[2]", client=other)]

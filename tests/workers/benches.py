@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import redis
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.memory import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -137,7 +137,8 @@ class KafkaBench:
         try:
             return sum(max(place.offset, 0) for place in consumer.committed(places, timeout=10))
         except KafkaException as error:
-            if error.args[0].retriable():  # the coordinator is moving, or has just started
+            cause = error.args[0]
+            if cause.retriable() or cause.code() == KafkaError.NOT_COORDINATOR:  # it is moving, or has just started
                 return 0
             raise
         finally:

@@ -18,6 +18,8 @@ __all__ = ["Frontend"]
 
 _log = structlog.get_logger(__name__)
 
+#: Paths whose handlers are remembered.
+_MOST_PATHS = 1024
 #: Answers a request of a hot route.
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -48,6 +50,7 @@ class Frontend:
         self._new_id = new_id
         self._on_start = on_start
         self._on_stop = on_stop
+        self._handlers: dict[str, Handler] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, with JSON whatever happens."""
@@ -66,7 +69,17 @@ class Frontend:
             await respond(send, self._fault(path, Request(scope["headers"], self._new_id())))
 
     def find(self, path: str) -> Handler | None:
-        """The hot route that a path belongs to; cheapest look first."""
+        """The hot route that a path belongs to."""
+        handler = self._handlers.get(path)
+        if handler is None:
+            handler = self._handler(path)
+            if handler is not None:
+                if len(self._handlers) >= _MOST_PATHS:  # somebody makes them up
+                    self._handlers.clear()
+                self._handlers[path] = handler
+        return handler
+
+    def _handler(self, path: str) -> Handler | None:
         if path.endswith(("/predict", "/predict/")):
             app = path[1:].rstrip("/")[:-8]
             if app and "/" not in app:
@@ -96,7 +109,7 @@ class Frontend:
         title, cause = INTERNAL
         return error_response(500, None if is_oip(path) else title, cause, request.answer_headers())
 
-    def new_request(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Request:
+    def new_request(self, headers: dict[bytes, bytes], body: bytes) -> Request:
         """A request that has come as a whole."""
         return Request(headers, self._new_id(), body)
 

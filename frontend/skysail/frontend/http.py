@@ -78,13 +78,13 @@ class Request:
 
     def __init__(
         self,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Iterable[tuple[bytes, bytes]] | dict[bytes, bytes],
         query_id: str,
         body: bytes | None = None,
         receive: Receive | None = None,
     ) -> None:
         self.started = perf_counter()
-        self.headers: dict[bytes, bytes] = dict(headers)
+        self.headers: dict[bytes, bytes] = headers if type(headers) is dict else dict(headers)
         self.query_id = query_id
         self.request_id = query_id.encode()
         if b"x-request-id" in self.headers and _REQUEST_ID.fullmatch(self.headers[b"x-request-id"]):

@@ -65,7 +65,7 @@ class _ShortCycle:
 
     __slots__ = ("body", "disconnected", "handler", "headers", "keep_alive", "path", "response_complete", "task")
 
-    def __init__(self, handler: Handler, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, handler: Handler, path: str, headers: dict[bytes, bytes]) -> None:
         self.handler = handler
         self.path = path
         self.headers = headers
@@ -132,29 +132,28 @@ class FrontendProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        if self._is_idle() and self.url.endswith(_HOT) and self._is_plain():
-            path = self.url.decode("ascii")
-            handler = self._frontend.find(path)
-            if handler is not None:
-                self.cycle = cast("Any", _ShortCycle(handler, path, self.headers))
-                return
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        if self.url.endswith(_HOT) and self._is_idle():
+            headers = dict(self.headers)
+            if self._is_plain(headers):
+                path = self.url.decode("ascii")
+                handler = self._frontend.find(path)
+                if handler is not None:
+                    self.cycle = cast("Any", _ShortCycle(handler, path, headers))
+                    return
+        url, given, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
-        self.headers += headers
+        self.headers += given
         super().on_headers_complete()
 
-    def _is_plain(self) -> bool:
+    def _is_plain(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the request has nothing that only the long way knows."""
-        length = -1
-        for name, value in self.headers:
-            if name == b"content-length":
-                length = int(value) if value.isdigit() else -1
-            elif name in _SPECIAL:
-                return False
+        length = headers.get(b"content-length", b"")
         parser = self.parser
         return (
-            0 <= length <= _SHORT_WAY_BYTES
+            length.isdigit()
+            and int(length) <= _SHORT_WAY_BYTES
+            and _SPECIAL.isdisjoint(headers)
             and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()

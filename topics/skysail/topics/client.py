@@ -44,8 +44,9 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a client behaves.
 
     Attributes:
-        send_at_once: a query leaves at once while at most so many are in flight (all topics together).
-        hold_s: beyond that, queries are gathered for so long, so that broker, worker and store see few, full batches.
+        send_at_once: a query leaves at once while at most so many of its topic are in flight.
+        hold_s: beyond that, queries are gathered for so long while others are with the workers, and for a turn of the
+            event loop while none is.
         max_in_flight: queries of one topic in flight before `RejectedError`.
         cache_entries, cache_bytes: bounds of the cache in the process.
         store_grace_s: how long queries in flight wait for a store that went away before they fail.
@@ -119,12 +120,10 @@ class PredictionClient:
         self.cache: LocalCache[tuple[str, bytes]] = LocalCache(self.options.cache_entries, self.options.cache_bytes)
         self._shared = SharedCache(self._channel)
         self._pending = PendingQueries()
-        self._outbox: list[tuple[Pending, Query]] = []
         self._lanes: dict[str, Lane] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ticking = False
-        self._flushing = False
         self._store_available = False
         self._heard_at = 0.0
         self._look_now = asyncio.Event()
@@ -303,37 +302,38 @@ class PredictionClient:
         pending = Pending(lane, query.rows or 1, timeout_ms, self._loop.time() + timeout_ms / 1000, future)
         pending.ttl_s = query.cache_ttl_s
         self._pending.add(query.id, pending, key)
-        self._outbox.append((pending, query))
-        self._schedule()
+        lane.outbox.append((pending, query))
+        self._schedule(lane)
         return future
 
     # ------------------------------------------------------------------------------------------------ sending
 
-    def _schedule(self) -> None:
-        if not self._flushing:
-            if len(self._pending) <= self.options.send_at_once:
-                self._flush()
+    def _schedule(self, lane: Lane) -> None:
+        """Small batches would flood broker, worker and store alike, so what is sent follows load."""
+        if not lane.gathering:
+            if lane.in_flight <= self.options.send_at_once:
+                self._flush(lane)
             else:
-                self._flushing = True
-                self._loop.call_later(self.options.hold_s, self._flush)
+                lane.gathering = True
+                if lane.in_flight == len(lane.outbox):  # nothing is with the workers: gather this turn's, no more
+                    self._loop.call_soon(self._loop.call_soon, self._flush, lane)
+                else:
+                    self._loop.call_later(self.options.hold_s, self._flush, lane)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(self.options.tick_s, self._tick)
 
-    def _flush(self) -> None:
-        self._flushing = False
-        outbox, self._outbox = self._outbox, []
-        fresh: set[Lane] = set()
+    def _flush(self, lane: Lane) -> None:
+        lane.gathering = False
+        outbox, lane.outbox = lane.outbox, []
+        chooser, send, waiting = lane.chooser, self._producer.send, self._pending
+        chooser.new_flush()
         for pending, query in outbox:
-            lane = pending.lane
-            if lane not in fresh:
-                fresh.add(lane)
-                lane.chooser.new_flush()
-            partition = pending.partition = lane.chooser.take(pending.rows)
+            if query.id not in waiting:  # given up meanwhile
+                continue
+            partition = pending.partition = chooser.take(pending.rows)
             try:
-                self._producer.send(
-                    lane.topic, partition, query.payload, query.id.encode(), encode_query_headers(query)
-                )
+                send(lane.topic, partition, query.payload, query.id.encode(), encode_query_headers(query))
             except SkysailError as error:
                 self._fail(query.id, error)
         self._producer.poll()

@@ -33,6 +33,11 @@ class Uuid7Generator:
         """The next id, such as ``01932c07-209d-7a3e-8b6a-4f2d9c1e7a55``."""
         count = self._count = (self._count + 1) & 0x3FF_FFFF_FFFF
         ms = self._clock_ns() // 1_000_000
-        head = f"{(ms << 16) | 0x7000 | (count >> 30):016x}"
-        low = f"{0x8000_0000 | (count & 0x3FFF_FFFF):08x}"
-        return f"{head[:8]}-{head[8:12]}-{head[12:]}-{low[:4]}-{low[4:]}{self._tail}"
+        return "%08x-%04x-%04x-%04x-%04x%s" % (  # noqa: UP031 - half the time of an f-string with as many parts
+            ms >> 16,
+            ms & 0xFFFF,
+            0x7000 | (count >> 30),
+            0x8000 | ((count >> 16) & 0x3FFF),
+            count & 0xFFFF,
+            self._tail,
+        )

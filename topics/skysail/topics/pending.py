@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from skysail.topics.errors import ConflictError
 from skysail.topics.kafka.partitions import PartitionChooser
-from skysail.topics.records import Reply, ReplyBatch
+from skysail.topics.records import Query, Reply, ReplyBatch
 
 __all__ = ["Answer", "Lane", "Pending", "PendingQueries"]
 
@@ -56,18 +56,26 @@ class Answer:
 
 
 class Lane:
-    """What one topic has in flight."""
+    """What one topic has in flight.
 
-    __slots__ = ("chooser", "in_flight", "topic")
+    Attributes:
+        in_flight: queries without an outcome, those in the outbox among them.
+        outbox: queries that are gathered to leave together.
+        gathering: whether their leaving is arranged.
+    """
+
+    __slots__ = ("chooser", "gathering", "in_flight", "outbox", "topic")
 
     def __init__(self, topic: str, partitions: int) -> None:
         self.topic = topic
         self.chooser = PartitionChooser(partitions)
         self.in_flight = 0
+        self.outbox: list[tuple[Pending, Query]] = []
+        self.gathering = False
 
 
 class Pending:
-    """One query on its way. `joined` are later callers with the same input."""
+    """One query on its way. `joined` are later callers with the same input; `partition` is -1 until it leaves."""
 
     __slots__ = ("deadline", "future", "joined", "key", "lane", "partition", "rows", "timeout_ms", "ttl_s")
 
@@ -79,7 +87,7 @@ class Pending:
         self.future = future
         self.joined: list[asyncio.Future[Answer]] | None = None
         self.key: tuple[str, bytes] | None = None
-        self.partition = 0
+        self.partition = -1
         self.ttl_s = 0
 
     def resolve(self, answer: Answer) -> None:
@@ -113,6 +121,10 @@ class PendingQueries:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def __contains__(self, query_id: str) -> bool:
+        """Whether a query is on its way."""
+        return query_id in self._by_id
+
     def add(self, query_id: str, pending: Pending, key: tuple[str, bytes] | None) -> None:
         """Begin to wait; `key` lets identical queries join. Raises ConflictError for an id that is on its way."""
         if query_id in self._by_id:
@@ -145,7 +157,8 @@ class PendingQueries:
             self._by_key.pop(pending.key, None)
         lane = pending.lane
         lane.in_flight -= 1
-        lane.chooser.done(pending.partition, pending.rows)
+        if pending.partition >= 0:
+            lane.chooser.done(pending.partition, pending.rows)
         return pending
 
     def pop_expired(self, now: float) -> Iterator[Pending]:

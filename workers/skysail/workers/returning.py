@@ -17,9 +17,11 @@ _LEAST_FIXED_S = 0.001
 #: The gain must be clear, for what is expected is a guess.
 _MARGIN = 0.8
 #: Batches between two tries, while waiting does not seem to pay.
-_TRY_EVERY = 100
+_TRY_EVERY = 40
 _SLACK = 1.25
-_LEARN = 0.2
+_LEARN = 0.4
+#: A wait that was not long enough for all is this much longer the next time, before fewer are expected.
+_LONGER = 1.25
 _RIDGE = 0.02
 #: When fewer than this share of those answered are still out, they are not waited for.
 _FEW = 0.05
@@ -65,16 +67,13 @@ class ReturnWait:
         self._answered = 0
         self._drained = True
         self._returned = 0
-        self._first_returned = 0
-        self._first_s = 0.0
         self._last_s = 0.0
         self._trying = False
         self._waited_until_s: float | None = None
         self._since_try = _TRY_EVERY
-        # Learned: this share of those answered comes back; the first after so long, each further one so much later.
+        # Learned: this share of those answered comes back, the last of them after so long.
         self._share = 0.0
-        self._delay_s = 0.0
-        self._gap_s = 0.0
+        self._last_back_s = 0.0
 
     @property
     def drains(self) -> bool:
@@ -95,10 +94,7 @@ class ReturnWait:
         """A poll has brought so many queries, or none."""
         if not self._drained:
             self._drained = True
-            return
-        if queries and not self._returned:
-            self._first_s, self._first_returned = now_s, queries
-        if queries:
+        elif queries:
             self._returned += queries
             self._last_s = now_s
 
@@ -107,12 +103,10 @@ class ReturnWait:
         fixed_s, _ = self.cost.line
         if fixed_s < _LEAST_FIXED_S or waiting_rows < 1:
             return now_s
-        returning = self._answered * (1.0 if self._trying else self._share)
-        expected = returning - self._returned
-        if expected < max(0.5, _FEW * self._answered):
+        expected = self._expected
+        if expected < self._few:
             return now_s
-        wait_s = fixed_s if self._trying else _SLACK * (self._delay_s + self._gap_s * returning)
-        until_s = self._replied_s + wait_s
+        until_s = self._replied_s + (fixed_s if self._trying else min(fixed_s, _SLACK * self._last_back_s))
         # (waiting + expected) / (duration + more rows + wait) > waiting / duration, solved for the wait.
         gain_s = expected * fixed_s / waiting_rows
         if until_s <= now_s or (not self._trying and until_s - now_s > _MARGIN * gain_s):
@@ -120,19 +114,32 @@ class ReturnWait:
         self._waited_until_s = until_s
         return until_s
 
+    @property
+    def _expected(self) -> float:
+        return self._answered * (1.0 if self._trying else self._share) - self._returned
+
+    @property
+    def _few(self) -> float:
+        return max(0.5, _FEW * self._answered)
+
     def batch_begins(self, now_s: float) -> None:
         """What was waiting is on its way: learn from the wait, if there was one."""
         if self._waited_until_s is None:
             return
-        weight = 1.0 if self._trying else _LEARN
+        back_s = self._last_s - self._replied_s if self._returned else 0.0
         share = min(1.0, self._returned / self._answered)
-        if share > self._share or now_s >= self._waited_until_s:  # a wait that was cut short says nothing of the rest
-            self._share += weight * (share - self._share)
-        if self._returned:
-            self._delay_s += weight * (self._first_s - self._replied_s - self._delay_s)
-            later = self._returned - self._first_returned
-            gap_s = (self._last_s - self._first_s) / later if later else 0.0
-            self._gap_s += weight * (gap_s - self._gap_s)
+        if self._trying:
+            self._share, self._last_back_s = share, back_s
+        elif self._expected < self._few:
+            # The slowest is what counts: it is believed at once, the quick ones bit by bit.
+            self._last_back_s += (1.0 if back_s > self._last_back_s else _LEARN) * (back_s - self._last_back_s)
+            self._share += _LEARN * (share - self._share)
+        elif now_s >= self._waited_until_s:  # a wait that was cut short says nothing of the rest
+            fixed_s, _ = self.cost.line
+            if _SLACK * self._last_back_s < fixed_s:
+                self._last_back_s *= _LONGER
+            else:
+                self._share += _LEARN * (share - self._share)
         self._since_try = 0
         self._waited_until_s = None
         self._trying = False

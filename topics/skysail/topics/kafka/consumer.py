@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import methodcaller
 from typing import Any
 
 import confluent_kafka
@@ -37,6 +38,11 @@ _TRANSIENT = frozenset(
         KafkaError._NO_OFFSET,  # noqa: SLF001
     }
 )
+
+
+#: confluent returns headers and leaves an exception pending when a name is not UTF-8. A call from Python code does not
+#: look for that once the interpreter has specialised it, and the next call would raise; a call from C always does.
+_headers_of = methodcaller("headers")
 
 
 class KafkaConsumer:
@@ -140,7 +146,7 @@ class KafkaConsumer:
     def _record(message: Any) -> ConsumedRecord:  # a consumed message has a topic, whatever its type says
         headers, fault = None, ""
         try:
-            headers = message.headers()
+            headers = _headers_of(message)
         except (SystemError, UnicodeError):  # raised for the whole poll, at each new try: one record would stop a model
             fault = "the name of one is not UTF-8"
         return ConsumedRecord(
