@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import hiredis
 import msgspec
 
 from skysail.topics.broker import FailureCallback, RecordProducer
+from skysail.topics.connections import Connections
 from skysail.topics.errors import (
     BadInputError,
-    DecodeError,
     ExpiredError,
     ModelError,
     NoModelError,
@@ -31,11 +29,8 @@ from skysail.topics.pending import FROM_LOCAL_CACHE, FROM_SHARED_CACHE, Answer, 
 from skysail.topics.records import Outcome, Query, ReplyBatch, encode_query_headers
 from skysail.topics.specs import ModelSpec
 from skysail.topics.store.cache import LocalCache, SharedCache, cache_digest
-from skysail.topics.store.channel import StoreChannel
 from skysail.topics.store.registry import RegistrySnapshot
-from skysail.topics.store.replies import ReplyStream
 from skysail.topics.store.view import RegistryView
-from skysail.topics.tasks import cancel_all
 
 __all__ = ["Answer", "ClientOptions", "PredictionClient", "Target", "outputs_of"]
 
@@ -78,14 +73,6 @@ _OUTCOME_ERRORS: dict[str, type[SkysailError]] = {
     Outcome.REJECTED: RejectedError,
     Outcome.NO_MODEL: NoModelError,
 }
-_KEEPER_S = 1.0
-#: A caller who waits must hear within a second that store or broker hangs: how long the store may be silent while
-#: somebody waits before it is asked for a sign of life (the producer knows by itself), and how long that may take.
-_SILENCE_S = 0.25
-_STORE_ANSWERS_S = 0.4
-_BROKER_ANSWERS_S = 0.3
-_PROBE_EVERY_S = 0.25
-_RENEW_EVERY = 30
 
 
 class PredictionClient:
@@ -113,20 +100,22 @@ class PredictionClient:
         self.new_id = Uuid7Generator()
         self._reply_to = f"redis:{self.client_id}"
         self._producer = kafka(self._on_failure) if callable(kafka) else KafkaProducer(kafka, self._on_failure)
-        self._replies_channel = StoreChannel(redis_url)
-        self._channel = StoreChannel(redis_url)
-        self._stream = ReplyStream(self._replies_channel, self.keys, self.client_id)
+        self._connections = Connections(
+            self._producer,
+            redis_url,
+            self.keys,
+            self.client_id,
+            on_replies=self._take,
+            on_store_lost=self._on_store_lost,
+            store_grace_s=self.options.store_grace_s,
+        )
         self.view = RegistryView(redis_url, self.keys, self._on_registry)
         self.cache: LocalCache[tuple[str, bytes]] = LocalCache(self.options.cache_entries, self.options.cache_bytes)
-        self._shared = SharedCache(self._channel)
+        self._shared = SharedCache(self._connections.channel)
         self._pending = PendingQueries()
         self._lanes: dict[str, Lane] = {}
         self._targets: dict[tuple[str, str], Target] = {}
-        self._tasks: list[asyncio.Task[None]] = []
         self._ticking = False
-        self._store_available = False
-        self._heard_at = 0.0
-        self._look_now = asyncio.Event()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop
 
@@ -136,35 +125,19 @@ class PredictionClient:
         """Connect to store and broker and load the registry; raises UnavailableError when that takes too long."""
         self._loop = asyncio.get_running_loop()
         self.view.start()
-        self._tasks = [
-            asyncio.create_task(self._persist(self._read_replies), name="replies"),
-            asyncio.create_task(self._persist(self._keep), name="client keeper"),
-        ]
+        self._connections.start()
         if not await self.view.wait_loaded(timeout_s):
             await self.close()
             message = f"the store did not answer within {timeout_s} s: {self.view.last_error}"
             raise UnavailableError(message)
 
-    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Go on after a fault: without its background tasks a client would look well and answer nothing."""
-        while True:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - reported, to the log of the event loop
-                self._loop.call_exception_handler({"message": "a task of the client failed", "exception": error})
-                await asyncio.sleep(_KEEPER_S)
-
     async def close(self) -> None:
         """Fail what is in flight and whatever is asked from now on, and disconnect."""
         self._closed = True
-        await cancel_all(self._tasks)
-        self._tasks = []
         for pending in self._pending.pop_all():
             pending.fail(UnavailableError("the client is closing"))
         await self.view.close()
-        self._replies_channel.close()
-        self._channel.close()
-        await asyncio.to_thread(self._producer.close)
+        await self._connections.close()
 
     @property
     def broker_available(self) -> bool:
@@ -174,7 +147,7 @@ class PredictionClient:
     @property
     def store_available(self) -> bool:
         """False while the store is known to be away."""
-        return self._store_available
+        return self._connections.store_available
 
     @property
     def in_flight(self) -> int:
@@ -277,7 +250,7 @@ class PredictionClient:
         return future
 
     async def _look_up(self, target: Target, query: Query, key: tuple[str, bytes]) -> Answer | None:
-        if not self._store_available:
+        if not self._connections.store_available:
             return None
         known = await self._shared.get(target.cache_prefix + key[1].hex())
         if known is None:
@@ -296,8 +269,9 @@ class PredictionClient:
         if self._closed:
             message = "the client is closed"
             raise UnavailableError(message)
-        if not (self._store_available and self._producer.available):
-            raise UnavailableError("the store is away" if not self._store_available else "the broker is away")
+        missing = self._connections.missing
+        if missing:
+            raise UnavailableError(missing)
         future: asyncio.Future[Answer] = self._loop.create_future()
         pending = Pending(lane, query.rows or 1, timeout_ms, self._loop.time() + timeout_ms / 1000, future)
         pending.ttl_s = query.cache_ttl_s
@@ -349,11 +323,8 @@ class PredictionClient:
 
     def _tick(self) -> None:
         """Give up on queries whose deadline is over; serve the producer's reports."""
-        self._producer.poll()
         now = self._loop.time()
-        producer = self._producer
-        if not producer.available or producer.in_doubt or now - self._heard_at > _SILENCE_S:
-            self._look_now.set()
+        self._connections.look(now)
         for pending in self._pending.pop_expired(now):
             pending.resolve(_expired(pending.timeout_ms))
         self._ticking = bool(self._pending)
@@ -361,25 +332,6 @@ class PredictionClient:
             self._loop.call_later(self.options.tick_s, self._tick)
 
     # ------------------------------------------------------------------------------------------------ replies
-
-    async def _read_replies(self) -> None:
-        pause_s = 0.02
-        while True:
-            try:
-                if not self._replies_channel.connected:
-                    await self._stream.connect()
-                    self._set_store_available(available=True)
-                batches = await self._stream.read()
-                self._heard_at = self._loop.time()
-                for batch in batches:
-                    self._take(batch)
-                pause_s = 0.02
-            except DecodeError:
-                continue  # an entry that no worker of ours wrote; the reader is past it
-            except UnavailableError:
-                self._set_store_available(available=False)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, 0.25)
 
     def _take(self, batch: ReplyBatch) -> None:
         for reply in batch.replies:
@@ -390,64 +342,9 @@ class PredictionClient:
                 self.cache.put(pending.key, (reply.value, reply.tensor), pending.ttl_s)
             pending.resolve(Answer.from_reply(reply, batch))
 
-    def _set_store_available(self, *, available: bool) -> None:
-        now = self._loop.time()
-        if available:
-            self._heard_at = now
-        elif self._store_available:
-            self._loop.call_later(max(0.0, self.options.store_grace_s - (now - self._heard_at)), self._give_up_on_store)
-        self._store_available = available
-
-    def _give_up_on_store(self) -> None:
-        if not self._store_available:
-            for pending in self._pending.pop_all():
-                pending.fail(UnavailableError("the store went away before the answer came"))
-
-    # ------------------------------------------------------------------------------------------------ keeping
-
-    async def _keep(self) -> None:
-        """Watch the connections that no query is using, and bring them back."""
-        beat = 0
-        while True:
-            await self._keep_channel(renew=beat % _RENEW_EVERY == 0)
-            self._producer.poll()
-            await self._keep_broker()
-            beat += 1
-            await self._rest()
-
-    async def _keep_broker(self) -> None:
-        """Find out whether the broker is there; what it has not stored when it is not, has failed."""
-        if self._producer.available and not self._producer.in_doubt:
-            return
-        if not await asyncio.to_thread(self._producer.probe, _BROKER_ANSWERS_S):
-            self._producer.abandon()
-
-    async def _rest(self) -> None:
-        """Until the next look; sooner while something is away, or when somebody waits and nothing is heard."""
-        if not (self._producer.available and self._store_available):
-            await asyncio.sleep(_PROBE_EVERY_S)
-            return
-        self._look_now.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._look_now.wait(), _KEEPER_S)
-
-    async def _keep_channel(self, *, renew: bool) -> None:
-        try:
-            if not self._channel.connected:
-                await self._channel.connect()
-        except UnavailableError:  # away, which the reply reader has noticed; or stuck, which it would wait through
-            self._replies_channel.close()
-            return
-        try:
-            commands = self._stream.renewal_commands() if renew else [self._stream.trim_command()]
-            async with asyncio.timeout(_STORE_ANSWERS_S):
-                await asyncio.gather(*[self._channel.execute(command) for command in commands])
-            self._heard_at = self._loop.time()
-        except UnavailableError:
-            return  # the reply reader notices as well, and says so
-        except (TimeoutError, hiredis.ReplyError):  # connected, but the store is stuck or takes no writes
-            self._channel.close()
-            self._replies_channel.close()
+    def _on_store_lost(self) -> None:
+        for pending in self._pending.pop_all():
+            pending.fail(UnavailableError("the store went away before the answer came"))
 
     def _on_registry(self, snapshot: RegistrySnapshot) -> None:
         """Learn new topics ahead of their first query, forget those of deleted versions."""
