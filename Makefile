@@ -94,7 +94,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 .PHONY: bench
-bench: services ## measure; a part: make bench BENCH=latency
+bench: services ## measure; a part: make bench BENCH=mosec; all names: BENCH=--list
 	scripts/need.sh wrk wrk
 	$(PY) -m benchmarks $(BENCH)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from benchmarks.workloads import CACHE, WORKLOADS
 from skysail.admin.connection import Connection
 from skysail.admin.deployers.python import deploy_python_closure
 
-__all__ = ["batch_under_load"]
+__all__ = ["batch_under_load", "table"]
 
 FIXED_MS, PER_ROW_MS = 4.0, 0.02
 OBJECTIVE_MS = 20.0
@@ -68,6 +68,22 @@ def batch_under_load() -> list[Point]:
     print(f"AIMD's throughput over that of batch size 1: {gain}×")
     _plot(points, RESULTS / "batching.png")
     return points
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """What `batch_under_load` saved, as Markdown."""
+    lines = [
+        f"A model that costs {FIXED_MS:g} ms a call and {PER_ROW_MS} ms a row (it sleeps, so the processor is free",
+        f"for the rest): AIMD with an objective of {result['objective_ms']:g} ms for each predict, against size 1.",
+        "",
+        "| sizing | connections | requests/s | p50 ms | p99 ms | mean batch | predict ms |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for point in result["points"]:
+        latency = f"{point['p50_ms']} | {point['p99_ms']}"
+        cells = f"{point['rps']:,.0f} | {latency} | {point['batch_rows']} | {point['predict_ms']}"
+        lines.append(f"| {point['sizing']} | {point['concurrency']} | {cells} |")
+    return "\n".join([*lines, "", f"AIMD's best throughput is {result['gain']} times that of batch size 1."])
 
 
 def _deploy(connection: Connection, name: str, batch_size: int) -> None:

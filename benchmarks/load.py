@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from dataclasses import dataclass
@@ -24,8 +25,18 @@ class Measurement:
 
 
 def measure(url: str, bodies: Path, concurrency: int, seconds: float) -> Measurement:
-    """Ask `url` with `concurrency` connections for `seconds`, after no pause at all."""
-    command = ["wrk", "-t1", f"-c{concurrency}", f"-d{seconds:g}s", "--timeout", "20s", "-s", str(_SCRIPT), url]
+    """Ask `url` with `concurrency` connections for `seconds`, rounded up: wrk knows whole ones only."""
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{concurrency}",
+        f"-d{math.ceil(seconds)}s",
+        "--timeout",
+        "20s",
+        "-s",
+        str(_SCRIPT),
+        url,
+    ]
     environment = {**os.environ, "BODIES": str(bodies)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return Measurement(**json.loads(done.stdout.strip().splitlines()[-1]))

@@ -1,10 +1,15 @@
--- wrk: send the bodies of the file $BODIES in turn, and print one JSON line of results.
-local bodies, at = {}, 0
-for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
-local headers = {["Content-Type"] = "application/json"}
+-- wrk: send the bodies of the file $BODIES in turn, and print one JSON line of results. Requests are put together once:
+-- the load generator shares its cores with the server.
+local requests, at = {}, 0
+function init()
+  local headers = {["Content-Type"] = "application/json"}
+  for line in io.lines(os.getenv("BODIES")) do
+    requests[#requests + 1] = wrk.format("POST", nil, headers, line)
+  end
+end
 function request()
-  at = at % #bodies + 1
-  return wrk.format("POST", nil, headers, bodies[at])
+  at = at % #requests + 1
+  return requests[at]
 end
 function done(summary, latency, requests)
   local errors = summary.errors

@@ -14,11 +14,15 @@ import psutil
 
 from benchmarks.workloads import CACHE
 
-__all__ = ["EQUAL_SETTINGS", "Process", "wait_answer"]
+__all__ = ["EQUAL_SETTINGS", "NotServingError", "Process", "first_line", "wait_answer"]
 
 #: One thread for BLAS in every server: two cores are shared with the load.
 EQUAL_SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _START_S = 120.0
+
+
+class NotServingError(RuntimeError):
+    """A server did not start, or does not answer as its model does."""
 
 
 class Process:
@@ -59,23 +63,26 @@ class Process:
         self._process.wait()
 
 
-def wait_answer(process: Process, url: str, body: str) -> None:
-    """Wait until a POST of `body` is answered with 200.
+def wait_answer(process: Process, url: str, body: str) -> bytes:
+    """Wait until a POST of `body` is answered with a 2xx status, and return the answer.
 
     Raises:
-        RuntimeError: when the process ends, or two minutes pass; with the end of its log.
+        NotServingError: when the process ends, or two minutes pass; with the end of its log.
     """
     limit = time.monotonic() + _START_S
+    last = "nothing listens"
     while time.monotonic() < limit and not process.exited:
         try:
-            if httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            pass  # not listening yet
+            answer = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=10)
+            if answer.is_success:
+                return answer.content
+            last = f"{answer.status_code} {answer.text[:500]}"
+        except httpx.HTTPError as error:
+            last = repr(error)  # not listening yet
         time.sleep(0.2)
     tail = process.log.read_text(errors="replace")[-2000:]
-    message = f"{url} did not answer\n{tail}"
-    raise RuntimeError(message)
+    message = f"{url} did not answer: {last}\n{tail}"
+    raise NotServingError(message)
 
 
 def first_line(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import psutil
 
@@ -10,7 +12,7 @@ from benchmarks.results import save
 from benchmarks.servers import Skysail
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["rest"]
+__all__ = ["rest", "table"]
 
 _SETTLE_S = 10.0
 _WATCH_S = 30.0
@@ -38,6 +40,19 @@ def rest() -> dict[str, dict[str, float]]:
     print(f"all of them together: {total} % of a core")
     save(idle={**found, "total_cpu_percent": total})
     return found
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """What `rest` saved, as Markdown."""
+    lines = [
+        "Idle on Kafka with one scikit-learn model deployed.",
+        "",
+        "| process | MiB | % of a core |",
+        "|---|--:|--:|",
+    ]
+    figures = {role: found for role, found in result.items() if isinstance(found, Mapping)}
+    lines += [f"| {role} | {found['rss_mib']} | {found['cpu_percent']} |" for role, found in figures.items()]
+    return "\n".join([*lines, f"| all | | {result['total_cpu_percent']} |"])
 
 
 def _role(process: psutil.Process) -> str | None:

@@ -7,43 +7,66 @@ from collections.abc import Sequence
 
 from benchmarks.load import Measurement, measure
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.results import Row, save, summarise, table
-from benchmarks.servers import SERVERS
+from benchmarks.processes import NotServingError
+from benchmarks.results import RESULTS, Row, read, save, summarise, table
+from benchmarks.selection import Comparison, Schedule
+from benchmarks.servers import PEERS, SERVERS, PeerUnavailableError
 from benchmarks.workloads import WORKLOADS, Workload
 
-__all__ = ["CONCURRENCIES", "compare"]
+__all__ = ["CONCURRENCIES", "compare", "compare_all"]
 
 CONCURRENCIES = (1, 32, 128)
-#: A JVM compiles what is hot for some seconds after its start, on the cores that all share.
-_WARM_UP_S = 10.0
 
 Points = dict[tuple[str, int], list[Measurement]]
 
 
-def compare(names: Sequence[str], *, repeats: int, seconds: float) -> list[Row]:
-    """Measure the named servers on each workload, print the table and save the rows."""
-    rows: list[Row] = []
+def compare_all(comparisons: Sequence[Comparison], schedule: Schedule) -> None:
+    """Each comparison in turn; what is measured is saved and plotted after each. Prints the table in the end."""
+    from benchmarks.plots import plot_workload
+
+    found: list[Row] = []
+    for comparison in comparisons:
+        rows = compare(comparison, schedule)
+        print(f"plot: {plot_workload(rows, RESULTS)}")
+        found += rows
+    if found:
+        print(table(found))
+
+
+def compare(comparison: Comparison, schedule: Schedule) -> list[Row]:
+    """Measure the servers on one workload and save the rows. A peer that does not run here is named and left out."""
+    workload = WORKLOADS[comparison.workload]
+    workload.prepare()
+    points: Points = defaultdict(list)
     versions: dict[str, str] = {}
-    for workload in WORKLOADS.values():
-        workload.prepare()
-        points: Points = defaultdict(list)
-        for repeat in range(repeats):
-            for name in names:
-                print(f"{workload.name}: {name}, repeat {repeat + 1} of {repeats}", flush=True)
-                versions |= _one_run(name, workload, points, seconds)
-        rows += [
-            summarise(workload.name, SERVERS[name].name, SERVERS[name].settings, concurrency, points[name, concurrency])
-            for name in names
-            for concurrency in CONCURRENCIES
-        ]
-    save(machine=describe_machine(), versions=describe_versions(versions), rows=rows)
-    print(table(rows))
+    unavailable: dict[str, str] = {}
+    for repeat in range(schedule.repeats):
+        for name in comparison.servers:
+            if name in unavailable:
+                continue
+            print(f"{workload.name}: {name}, repeat {repeat + 1} of {schedule.repeats}", flush=True)
+            try:
+                versions |= _one_run(name, workload, points, schedule)
+            except (PeerUnavailableError, NotServingError) as error:
+                if name not in PEERS:
+                    raise
+                print(f"left out: {error}", flush=True)
+                unavailable[name] = str(error).splitlines()[0]
+    rows = [
+        summarise(workload.name, SERVERS[name].name, SERVERS[name].settings, concurrency, points[name, concurrency])
+        for name in comparison.servers
+        for concurrency in CONCURRENCIES
+        if points[name, concurrency]
+    ]
+    missing = {**read().get("unavailable", {}), workload.name: unavailable}
+    save(machine=describe_machine(), versions=describe_versions(versions), rows=rows, unavailable=missing)
     return rows
 
 
-def _one_run(name: str, workload: Workload, points: Points, seconds: float) -> dict[str, str]:
+def _one_run(name: str, workload: Workload, points: Points, schedule: Schedule) -> dict[str, str]:
     with SERVERS[name](workload) as server:
-        measure(server.url, workload.bodies_path, 64, _WARM_UP_S)
+        measure(server.url, server.bodies_path, CONCURRENCIES[-1], schedule.warm_up_s)
         for concurrency in CONCURRENCIES:
-            points[name, concurrency].append(measure(server.url, workload.bodies_path, concurrency, seconds))
+            measure(server.url, server.bodies_path, concurrency, schedule.settle_s)
+            points[name, concurrency].append(measure(server.url, server.bodies_path, concurrency, schedule.seconds))
         return server.versions()

@@ -2,19 +2,19 @@
 
 import os
 
-import joblib
-import numpy as np
 from fastapi import FastAPI
+from model import gather, load
 from pydantic import BaseModel
 
-model = joblib.load(os.environ["MODEL"])
+predict_batch = load(os.environ["MODEL"])
 app = FastAPI()
+Input = str if os.environ["DATATYPE"] == "BYTES" else list[float]
 
 
 class Body(BaseModel):
-    input: list[float]
+    input: Input
 
 
 @app.post("/predict")
 def predict(body: Body) -> dict[str, int]:
-    return {"output": int(model.predict(np.asarray([body.input]))[0])}
+    return {"output": predict_batch(gather([body.input]))[0]}

@@ -1,21 +1,22 @@
-"""Mosec serving the workload's model."""
+"""Mosec serving the workload's model. Port and time limit are arguments of Mosec's own."""
 
 import os
 
-import joblib
-import numpy as np
+from model import gather, load
 from mosec import Server, Worker
 
 
 class Model(Worker):
     def __init__(self):
-        self.model = joblib.load(os.environ["MODEL"])
+        self.predict = load(os.environ["MODEL"])
 
     def forward(self, data):
-        return [{"output": int(value)} for value in self.model.predict(np.asarray([row["input"] for row in data]))]
+        return [{"output": output} for output in self.predict(gather([body["input"] for body in data]))]
 
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Model, num=1, max_batch_size=64, max_wait_time=int(os.environ["WAIT_MS"]))
+    server.append_worker(
+        Model, num=1, max_batch_size=int(os.environ["MAX_BATCH"]), max_wait_time=int(os.environ["WAIT_MS"])
+    )
     server.run()
