@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 
 COMMANDS = (
     *("up", "down", "status", "deploy", "predict", "link", "unlink"),
-    *("promote", "rollback", "scale", "workers", "logs", "inspect", "version"),
+    *("promote", "rollback", "scale", "workers", "logs", "inspect", "version", "dlt"),
 )
 Run = Callable[..., Result]
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

@@ -189,7 +189,7 @@ def test_plain_correlation_headers_are_understood_and_come_before_the_others() -
     assert (query.reply_to, query.correlation_id) == ("kafka:plain", b"plain")
 
 
-def test_a_cloud_event_in_binary_mode_is_named_by_its_id() -> None:
+def test_a_cloud_event_in_binary_mode_is_named_by_its_source_and_its_id() -> None:
     query = decode_query(
         consumed(
             b'{"x": 1}',
@@ -200,7 +200,8 @@ def test_a_cloud_event_in_binary_mode_is_named_by_its_id() -> None:
             ("content-type", b"application/json; charset=UTF-8"),
         )
     )
-    assert (query.id, query.content_type) == ("A234-1234", JSON)
+    assert (query.id, query.content_type) == ("/shop#A234-1234", JSON)
+    assert decode_query(consumed(b"1", ("ce_id", b"A234-1234"))).id == "A234-1234"
 
 
 def test_mlservers_request_id_is_its_key() -> None:

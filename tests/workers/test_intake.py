@@ -152,3 +152,13 @@ def test_large_payloads_are_bounded_by_their_bytes() -> None:
     assert queue.room(cap=64) > 0
     queue.drop({(TOPIC, 0)})
     assert queue.room(cap=64) == 160
+
+
+def test_what_expires_before_the_batch_would_be_done_is_not_begun() -> None:
+    queue, _ = intake()
+    finished = Finished()
+    soon, late = query_of(1, "soon", deadline_ms=NOW_MS + 5), query_of(1, "late", deadline_ms=NOW_MS + 50)
+    queue.take(records(soon, late), NOW_MS, 0, finished)
+    assert ids(queue.next_batch(8, NOW_MS, 0, finished, answer_ms=20)) == ["late"]
+    assert outcomes_of(finished) == {"soon": "expired"}
+    assert values_of(finished)["soon"] == b"5 ms were left when the query could run, and a batch takes 20 ms"

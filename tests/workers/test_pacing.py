@@ -109,3 +109,12 @@ def test_the_sizer_hears_whether_more_was_waiting() -> None:
         pacing.batch_begins()
         pacing.observe(4, 0.01)
     assert heard == [True, False]
+
+
+def test_how_long_a_batch_takes_matters_only_while_others_wait_for_their_turn() -> None:
+    bench = Bench()
+    bench.pacing.observe(4, 0.0301)
+    bench.arrive(4)
+    assert bench.pacing.answer_ms == 0
+    bench.arrive()
+    assert bench.pacing.answer_ms == 31 + 2

@@ -18,6 +18,7 @@ from skysail.admin.managers.local import LocalManager
 from skysail.admin.mirror import MirrorFile
 from skysail.admin.service import AdminService
 from skysail.admin.service.applications import Applications
+from skysail.admin.service.dead_letters import DeadLetters
 from skysail.admin.service.ledger import Ledger
 from skysail.admin.service.locks import ModelLocks
 from skysail.admin.service.readiness import Readiness
@@ -25,6 +26,8 @@ from skysail.admin.service.registration import Registration
 from skysail.admin.service.startup import Startup
 from skysail.admin.service.unfinished import Unfinished
 from skysail.admin.service.versions import Versions
+from skysail.topics.kafka.letters import TopicReader
+from skysail.topics.kafka.publisher import Publisher
 from skysail.topics.kafka.topics import TopicAdmin
 from skysail.topics.names import KeyNames, TopicNames
 from skysail.topics.settings import Settings
@@ -47,7 +50,8 @@ def build_admin(settings: Settings) -> FastAPI:
     store = async_store(settings.redis.url, socket_timeout=_STORE_TIMEOUT_S)
     workers = WorkerDirectory(store, keys)
     artifacts = ArtifactStore(settings.artifacts.path, settings.artifacts.key())
-    topics = TopicAdmin(settings.kafka.librdkafka(), settings.kafka.replication_factor)
+    kafka = settings.kafka.librdkafka()
+    topics = TopicAdmin(kafka, settings.kafka.replication_factor)
     manager = _manager(settings)
     ledger = Ledger(Registry(store, keys), MirrorFile(settings.artifacts.path, settings.namespace))
     registration = Registration(
@@ -73,6 +77,9 @@ def build_admin(settings: Settings) -> FastAPI:
         workers=workers,
         manager=manager,
         startup=Startup(ledger, versions, topics, names),
+        dead_letters=DeadLetters(
+            ledger=ledger, reader=TopicReader(kafka), publisher=Publisher(kafka), store=store, names=names, keys=keys
+        ),
     )
 
     @asynccontextmanager
@@ -91,6 +98,7 @@ def build_admin(settings: Settings) -> FastAPI:
         await versions.settle(_SETTLE_S)
         # 3. Workers answer what they hold, commit and leave their group; then there is nothing left to keep.
         await manager.close()
+        await asyncio.to_thread(service.dead_letters.close)
         await store.aclose()
 
     return admin_application(service, lifespan)

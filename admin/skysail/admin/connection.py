@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from skysail.admin.inspection import Inspection
+from skysail.admin.letters import Letters
 from skysail.admin.signing import default_signing_key
 from skysail.admin.transport import PATIENT_S, zipped
 from skysail.topics.artifacts import verify
@@ -21,7 +21,7 @@ __all__ = ["Connection"]
 DEFAULT_CACHE_TTL_S = 60
 
 
-class Connection(Inspection):
+class Connection(Letters):
     """A blocking client of the admin process; a context manager. Connects on the first call.
 
     Args:

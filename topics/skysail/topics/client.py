@@ -42,7 +42,8 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
         send_at_once: a query leaves at once while at most so many of its topic are in flight.
         hold_s: beyond that, queries are gathered for so long while others are with the workers, and for a turn of the
             event loop while none is.
-        max_in_flight: queries of one topic in flight before `RejectedError`.
+        max_in_flight: queries of one topic in flight before `RejectedError`; fewer where more are not answered in
+            time.
         cache_entries, cache_bytes: bounds of the cache in the process.
         store_grace_s: how long queries in flight wait for a store that went away before they fail.
         tick_s: how often deadlines are looked at while something is in flight.
@@ -168,7 +169,7 @@ class PredictionClient:
             topic = self.topics.version(spec.name, spec.version)
             lane = self._lanes.get(topic)
             if lane is None:
-                lane = self._lanes[topic] = Lane(topic, spec.partitions)
+                lane = self._lanes[topic] = Lane(topic, spec.partitions, self.options.max_in_flight)
             prefix = self.keys.cache_prefix(spec.name, spec.version)
             found = self._targets[spec.name, spec.version] = Target(spec, topic, prefix, lane)
         return found
@@ -262,9 +263,11 @@ class PredictionClient:
         self, target: Target, query: Query, timeout_ms: int, key: tuple[str, bytes] | None
     ) -> asyncio.Future[Answer]:
         lane = target.lane
-        if lane.in_flight >= self.options.max_in_flight:
-            limit = self.options.max_in_flight
+        if not lane.admission.admits(lane.in_flight, timeout_ms / 1000):
+            limit = int(lane.admission.limit(timeout_ms / 1000))
             message = f"{lane.in_flight} queries of model {target.spec.name} are in flight; the limit is {limit}"
+            if limit < self.options.max_in_flight:
+                message += f", as many as are answered well within {timeout_ms} ms"
             raise RejectedError(message)
         if self._closed:
             message = "the client is closed"
@@ -326,6 +329,7 @@ class PredictionClient:
         now = self._loop.time()
         self._connections.look(now)
         for pending in self._pending.pop_expired(now):
+            pending.tell(now)
             pending.resolve(_expired(pending.timeout_ms))
         self._ticking = bool(self._pending)
         if self._ticking:
@@ -334,6 +338,7 @@ class PredictionClient:
     # ------------------------------------------------------------------------------------------------ replies
 
     def _take(self, batch: ReplyBatch) -> None:
+        last: Pending | None = None
         for reply in batch.replies:
             pending = self._pending.pop(reply.id)
             if pending is None:
@@ -341,6 +346,9 @@ class PredictionClient:
             if pending.key is not None and reply.outcome == Outcome.OK:
                 self.cache.put(pending.key, (reply.value, reply.tensor), pending.ttl_s)
             pending.resolve(Answer.from_reply(reply, batch))
+            last = pending
+        if last is not None:
+            last.tell(self._loop.time())
 
     def _on_store_lost(self) -> None:
         for pending in self._pending.pop_all():

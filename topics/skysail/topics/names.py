@@ -84,6 +84,10 @@ class KeyNames(msgspec.Struct, frozen=True):
         """Stored outcome of a query that nobody waits for."""
         return self._key("jobs", query_id)
 
+    def replayed(self, topic: str) -> str:
+        """Hash ``partition/offset`` → unix ms at which that letter of a dead-letter topic was sent once more."""
+        return self._key("replayed", topic)
+
     def suspects(self, model: str) -> str:
         """Hash ``topic/partition/offset`` → evidence of the crashes during which that record was running."""
         return self._key("suspects", model)

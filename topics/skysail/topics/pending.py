@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from skysail.topics.admission import Admission
 from skysail.topics.errors import ConflictError
 from skysail.topics.kafka.partitions import PartitionChooser
 from skysail.topics.records import Query, Reply, ReplyBatch
@@ -59,15 +60,17 @@ class Lane:
     """What one topic has in flight.
 
     Attributes:
+        admission: how many may be in flight.
         in_flight: queries without an outcome, those in the outbox among them.
         outbox: queries that are gathered to leave together.
         gathering: whether their leaving is arranged.
     """
 
-    __slots__ = ("chooser", "gathering", "in_flight", "outbox", "topic")
+    __slots__ = ("admission", "chooser", "gathering", "in_flight", "outbox", "topic")
 
-    def __init__(self, topic: str, partitions: int) -> None:
+    def __init__(self, topic: str, partitions: int, most: int = 4096) -> None:
         self.topic = topic
+        self.admission = Admission(most)
         self.chooser = PartitionChooser(partitions)
         self.in_flight = 0
         self.outbox: list[tuple[Pending, Query]] = []
@@ -75,12 +78,20 @@ class Lane:
 
 
 class Pending:
-    """One query on its way. `joined` are later callers with the same input; `partition` is -1 until it leaves."""
+    """One query on its way.
 
-    __slots__ = ("deadline", "future", "joined", "key", "lane", "partition", "rows", "timeout_ms", "ttl_s")
+    Attributes:
+        ahead: queries of its topic that were in flight before it.
+        deadline: seconds of the event loop's clock.
+        joined: later callers with the same input.
+        partition: -1 until it leaves.
+    """
+
+    __slots__ = ("ahead", "deadline", "future", "joined", "key", "lane", "partition", "rows", "timeout_ms", "ttl_s")
 
     def __init__(self, lane: Lane, rows: int, timeout_ms: int, deadline: float, future: asyncio.Future[Answer]) -> None:
         self.lane = lane
+        self.ahead = lane.in_flight
         self.rows = rows
         self.timeout_ms = timeout_ms
         self.deadline = deadline
@@ -89,6 +100,11 @@ class Pending:
         self.key: tuple[str, bytes] | None = None
         self.partition = -1
         self.ttl_s = 0
+
+    def tell(self, now_s: float) -> None:
+        """Let admission know how long this query took."""
+        timeout_s = self.timeout_ms / 1000
+        self.lane.admission.observe(self.ahead, now_s - self.deadline + timeout_s, timeout_s, now_s)
 
     def resolve(self, answer: Answer) -> None:
         """Give everybody who waits the answer."""

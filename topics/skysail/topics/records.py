@@ -184,10 +184,14 @@ def _query_from(record: ConsumedRecord, value: bytes, headers: dict[str, bytes |
 
 
 def _query_id(record: ConsumedRecord, headers: dict[str, bytes | None]) -> str:
-    for name in ("skysail-id", "ce_id"):
-        own = headers.get(name)
-        if own:
-            return own.decode()
+    own = headers.get("skysail-id")
+    if own:
+        return own.decode()
+    event = headers.get("ce_id")
+    if event:
+        # CloudEvents: source and id together are unique, the id alone is not.
+        source = headers.get("ce_source")
+        return f"{source.decode()}#{event.decode()}" if source else event.decode()
     # MLServer's Kafka clients put the request id into the key and name the model in a header.
     if record.key and "mlserver-model" in headers:
         return record.key.decode()

@@ -110,8 +110,15 @@ class Intake:
         finished.fail(work, Outcome.MODEL_ERROR, cause)
         return True
 
-    def next_batch(self, cap: int, now_ms: int, now_ns: int, finished: Finished) -> Sequence[Work]:
+    def next_batch(self, cap: int, now_ms: int, now_ns: int, finished: Finished, answer_ms: int = 0) -> Sequence[Work]:
         """The next queries to run together; those whose time is over are finished as expired.
+
+        Args:
+            cap: most rows.
+            now_ms: unix milliseconds.
+            now_ns: monotonic nanoseconds.
+            finished: takes what has expired.
+            answer_ms: how long the batch will take; what has less time than that left is over.
 
         A suspect is a batch of its own; suspects and other batches take turns.
         """
@@ -119,9 +126,9 @@ class Intake:
             self._alone_next = False
             return self._next_suspect(now_ms, finished)
         self._alone_next = True
-        batch, expired = self._queue.pop_batch(cap, now_ms)
+        batch, expired = self._queue.pop_batch(cap, now_ms + answer_ms)
         for work in expired:
-            _expire(work, now_ms, finished)
+            _expire(work, now_ms, finished, answer_ms)
         self._bytes -= sum([len(work.query.payload) for work in batch]) + sum(
             [len(work.query.payload) for work in expired]
         )
@@ -157,6 +164,10 @@ def record_id_of(work: Work) -> RecordId:
     return (record.topic, record.partition, record.offset)
 
 
-def _expire(work: Work, now_ms: int, finished: Finished) -> None:
+def _expire(work: Work, now_ms: int, finished: Finished, answer_ms: int = 0) -> None:
     late_ms = now_ms - (work.query.deadline_ms or now_ms)
-    finished.fail(work, Outcome.EXPIRED, f"the deadline had passed by {late_ms} ms before the query could run")
+    if late_ms >= 0:
+        cause = f"the deadline had passed by {late_ms} ms before the query could run"
+    else:
+        cause = f"{-late_ms} ms were left when the query could run, and a batch takes {answer_ms} ms"
+    finished.fail(work, Outcome.EXPIRED, cause)

@@ -70,7 +70,8 @@ class WorkerLoop:
             return False
         works: Sequence[Work] = ()
         if self._intake and (not room or self._pacing.is_due()):
-            works = self._intake.next_batch(self._pacing.cap, _now_ms(), time.monotonic_ns(), finished)
+            pacing = self._pacing
+            works = self._intake.next_batch(pacing.cap, _now_ms(), time.monotonic_ns(), finished, pacing.answer_ms)
         if (works or finished) and not self._runner.run(works, finished):
             return False
         self._committer.commit_if_due(self._consumer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from skysail.topics.names import KeyNames, dead_letter_topic
 from skysail.topics.payloads import JSON, TENSOR
-from skysail.topics.records import Header, Outcome, Query, Reply, ReplyBatch, dead_letter_headers
+from skysail.topics.records import Header, Reply, ReplyBatch, dead_letter_headers
 from skysail.topics.store.cache import cache_store_command
 from skysail.topics.store.connection import Command
 from skysail.topics.store.jobs import job_store_command
@@ -22,6 +22,11 @@ __all__ = ["OutcomeWriter", "Outgoing"]
 
 #: Replies of one client that together are larger travel as several stream entries.
 _LARGEST_ENTRY_BYTES = 16 * 1024 * 1024
+#: The caller's own correlation goes back under the names that it used.
+_PASSED_ON = frozenset({"kafka_correlationId", "Faust-Ag-CorrelationId", "traceparent"})
+_JSON_TYPE: Header = ("content-type", JSON.encode())
+_TENSOR_TYPE: Header = ("content-type", TENSOR.encode())
+_TEXT_TYPE: Header = ("content-type", b"text/plain; charset=utf-8")
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +62,7 @@ class OutcomeWriter:
         self._keys = keys
         self._worker_id = worker_id
         self._version = version
+        self._version_header = ("skysail-version", version.encode())
         self._job_ttl_s = job_ttl_s
         self._now_ms = now_ms
         self._cache_prefix = keys.cache_prefix(model, version)
@@ -100,12 +106,16 @@ class OutcomeWriter:
     def reply_record(self, work: Work, reply: Reply) -> Outgoing:
         """The answer for the Kafka reply topic that the query names."""
         query = work.query
-        headers = [
+        headers: list[Header] = [
             ("skysail-id", query.id.encode()),
             ("skysail-outcome", reply.outcome.encode()),
-            ("skysail-version", self._version.encode()),
-            ("content-type", _content_type(reply)),
-            *_correlation(query, work),
+            self._version_header,
+            _content_type(reply),
+        ]
+        if query.correlation_id is not None:
+            headers.append(("correlation-id", query.correlation_id))
+        headers += [
+            (name, value) for name, value in work.record.headers or () if name in _PASSED_ON and value is not None
         ]
         return Outgoing((query.reply_to or "")[6:], reply.value, work.record.key, headers)
 
@@ -116,19 +126,10 @@ class OutcomeWriter:
         return Outgoing(dead_letter_topic(record.topic), record.value or b"", record.key, headers)
 
 
-def _content_type(reply: Reply) -> bytes:
-    if reply.outcome != Outcome.OK:
-        return b"text/plain; charset=utf-8"
-    return (TENSOR if reply.tensor else JSON).encode()
-
-
-def _correlation(query: Query, work: Work) -> Iterator[Header]:
-    """The caller's own correlation, under the names that it used."""
-    if query.correlation_id is not None:
-        yield ("correlation-id", query.correlation_id)
-    for name, value in work.record.headers or ():
-        if name in ("kafka_correlationId", "Faust-Ag-CorrelationId", "traceparent") and value is not None:
-            yield (name, value)
+def _content_type(reply: Reply) -> Header:
+    if reply.outcome != "ok":
+        return _TEXT_TYPE
+    return _TENSOR_TYPE if reply.tensor else _JSON_TYPE
 
 
 def _entries(replies: list[Reply]) -> Iterable[list[Reply]]:

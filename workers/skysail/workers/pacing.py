@@ -14,6 +14,8 @@ __all__ = ["Pacing"]
 
 #: How long an idle poll waits: how soon a signal or a promotion is noticed.
 _IDLE_S = 0.25
+#: From the end of predict to the caller, about.
+_REPLY_MS = 2
 
 
 class Pacing:
@@ -49,6 +51,16 @@ class Pacing:
     def cap(self) -> int:
         """Rows that the next batch may hold."""
         return self._sizer.cap
+
+    @property
+    def answer_ms(self) -> int:
+        """How long the next batch will take: what expires meanwhile need not begin, where others wait in its place.
+
+        0 where nobody does: late is better than never, and a model that was slow once would never run again.
+        """
+        if self._intake.rows <= self._sizer.cap:
+            return 0
+        return math.ceil(self._typical_s * 1000) + _REPLY_MS
 
     def room(self) -> int:
         """Records to poll at most; 0: enough is waiting."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from skysail.admin.cli import apps, deploy, models, operate, stack
+from skysail.admin.cli import apps, deploy, dlt, models, operate, stack
 from skysail.admin.cli.group import ErrorsAsExits
 from skysail.topics import __version__
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for module in (stack, deploy, apps, models, operate):
+for module in (stack, deploy, apps, models, operate, dlt):
     module.add_to(app)
 
 

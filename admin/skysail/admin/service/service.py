@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skysail.admin.managers import Manager
 from skysail.admin.service.applications import Applications
+from skysail.admin.service.dead_letters import DeadLetters
 from skysail.admin.service.ledger import Ledger
 from skysail.admin.service.startup import Startup
 from skysail.admin.service.versions import Versions
@@ -24,6 +25,7 @@ class AdminService:
         workers: who is alive.
         manager: who starts workers.
         startup: whether all is up.
+        dead_letters: what could neither be read nor computed.
     """
 
     apps: Applications
@@ -32,3 +34,4 @@ class AdminService:
     workers: WorkerDirectory
     manager: Manager
     startup: Startup
+    dead_letters: DeadLetters

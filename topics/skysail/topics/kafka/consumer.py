@@ -15,7 +15,7 @@ from skysail.topics.errors import UnavailableError
 from skysail.topics.kafka.config import consumer_config
 from skysail.topics.records import ConsumedRecord
 
-__all__ = ["KafkaConsumer"]
+__all__ = ["KafkaConsumer", "record_of"]
 
 #: Errors that pass by themselves; librdkafka retries.
 _TRANSIENT = frozenset(
@@ -132,7 +132,7 @@ class KafkaConsumer:
         if first is None:
             return []
         messages = [first] if max_records == 1 else [first, *consumer.consume(max_records - 1, 0)]
-        return [self._record(message) for message in messages if message.error() is None or self._tolerate(message)]
+        return [record_of(message) for message in messages if message.error() is None or self._tolerate(message)]
 
     def _tolerate(self, message: Message) -> bool:
         error = message.error()
@@ -141,24 +141,6 @@ class KafkaConsumer:
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             self._note_error(error)
         return False
-
-    @staticmethod
-    def _record(message: Any) -> ConsumedRecord:  # a consumed message has a topic, whatever its type says
-        headers, fault = None, ""
-        try:
-            headers = _headers_of(message)
-        except (SystemError, UnicodeError):  # raised for the whole poll, at each new try: one record would stop a model
-            fault = "the name of one is not UTF-8"
-        return ConsumedRecord(
-            message.topic(),
-            message.partition(),
-            message.offset(),
-            message.value(),
-            message.key(),
-            headers,
-            message.timestamp()[1],
-            fault,
-        )
 
     def keep_alive(self) -> None:
         """Pause all partitions and poll once, so that the group keeps this member while predict runs."""
@@ -205,3 +187,22 @@ class KafkaConsumer:
 
 def _pairs(partitions: Iterable[KafkaTopicPartition]) -> list[TopicPartition]:
     return [(partition.topic, partition.partition) for partition in partitions]
+
+
+def record_of(message: Any) -> ConsumedRecord:  # a consumed message has a topic, whatever its type says
+    """A message that holds no error, as a record."""
+    headers, fault = None, ""
+    try:
+        headers = _headers_of(message)
+    except (SystemError, UnicodeError):  # raised for the whole poll, at each new try: one record would stop a model
+        fault = "the name of one is not UTF-8"
+    return ConsumedRecord(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.value(),
+        message.key(),
+        headers,
+        message.timestamp()[1],
+        fault,
+    )
