@@ -67,7 +67,7 @@ class World:
         while queue and max(free_s, queue[0][0]) < now_s:
             start_s = max(free_s, queue[0][0])
             batch_s = self.batch_s * (3 if start_s >= self.slow_from_s else 1)
-            batch = []
+            batch: list[tuple[float, int, int]] = []
             while queue and len(batch) < self.cap and queue[0][0] <= start_s:
                 query = queue.popleft()
                 over = len(queue) >= self.cap and start_s + batch_s > query[0] + self.timeout_s

@@ -76,8 +76,8 @@ class TopicReader:
             if messages:
                 limit = self._clock() + self._silence_s
             elif self._clock() > limit:
-                message = f"the broker has sent nothing for {self._silence_s:g} s"
-                raise UnavailableError(message)
+                text = f"the broker has sent nothing for {self._silence_s:g} s"
+                raise UnavailableError(text)
             for message in messages:
                 if message.error() is not None:
                     raise KafkaException(message.error())
