@@ -52,7 +52,7 @@ class World:
                 at_s, _, (arrived_s, frontend, ahead) = heapq.heappop(done)
                 in_flight[frontend] -= 1
                 took_s = min(at_s - arrived_s, self.timeout_s)
-                gates[frontend].observe(ahead, took_s, self.timeout_s, at_s)
+                gates[frontend].observe(ahead, took_s, self.timeout_s, at_s, answered=took_s < self.timeout_s)
                 self._count(arrived_s, took_s)
             frontend = number % self.frontends
             number += 1
@@ -130,6 +130,14 @@ def test_what_was_learnt_in_bad_times_is_forgotten_in_good_ones() -> None:
     for number in range(200):
         gate.observe(15, 0.01, 3.0, 6.0 + number)
     assert gate.per_s == math.inf
+
+
+def test_queries_that_are_given_up_say_that_the_rate_is_less_than_would_have_answered_them() -> None:
+    """Otherwise a queue that is just too long for everybody would stay as it is."""
+    gate = Admission(MOST)
+    for number in range(20):
+        gate.observe(120, 0.2, 0.2, number * 0.02, answered=False)
+    assert gate.limit(0.2) <= 72 * 0.7
 
 
 def test_a_query_with_less_time_is_refused_earlier() -> None:

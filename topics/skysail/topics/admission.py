@@ -18,6 +18,8 @@ _SHARE = 0.6
 _FEWEST = 16
 #: Late answers are believed by half: one may be a stall.
 _LEARN = 0.5
+#: Of a query that was given up it is known only that the rate is less than would have answered it.
+_GIVEN_UP = 0.7
 #: Without late answers the rate is taken to be larger, e times in so many seconds.
 _GROW_S = 1.0
 
@@ -45,15 +47,18 @@ class Admission:
         """How many may be in flight before a query with so much time."""
         return min(self._most, max(_FEWEST, self.per_s * _SHARE * timeout_s))
 
-    def observe(self, ahead: int, took_s: float, timeout_s: float, now_s: float) -> None:
+    def observe(self, ahead: int, took_s: float, timeout_s: float, now_s: float, *, answered: bool = True) -> None:
         """A query that had found `ahead` others in flight was answered, or given up, after `took_s`.
 
         To be told of one query of each batch: those of one batch say the same.
         """
-        if self.per_s == math.inf and took_s <= _SHARE * timeout_s:
+        late = took_s > _SHARE * timeout_s or not answered
+        if self.per_s == math.inf and not late:
             return
         per_s = (ahead + 1) / max(took_s, 1e-6)
-        if took_s > _SHARE * timeout_s:
+        if not answered:
+            per_s = _GIVEN_UP * min(per_s, self.per_s)
+        if late:
             known = min(self.per_s, 2 * per_s)  # the first time there is nothing to be careful of
             self.per_s = known + _LEARN * (per_s - known)
         else:

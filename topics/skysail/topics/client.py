@@ -328,9 +328,12 @@ class PredictionClient:
         """Give up on queries whose deadline is over; serve the producer's reports."""
         now = self._loop.time()
         self._connections.look(now)
+        last: dict[Lane, Pending] = {}
         for pending in self._pending.pop_expired(now):
-            pending.tell(now)
+            last[pending.lane] = pending
             pending.resolve(_expired(pending.timeout_ms))
+        for pending in last.values():
+            pending.tell(now, answered=False)
         self._ticking = bool(self._pending)
         if self._ticking:
             self._loop.call_later(self.options.tick_s, self._tick)
@@ -338,7 +341,7 @@ class PredictionClient:
     # ------------------------------------------------------------------------------------------------ replies
 
     def _take(self, batch: ReplyBatch) -> None:
-        last: Pending | None = None
+        last, outcome = None, ""
         for reply in batch.replies:
             pending = self._pending.pop(reply.id)
             if pending is None:
@@ -346,9 +349,9 @@ class PredictionClient:
             if pending.key is not None and reply.outcome == Outcome.OK:
                 self.cache.put(pending.key, (reply.value, reply.tensor), pending.ttl_s)
             pending.resolve(Answer.from_reply(reply, batch))
-            last = pending
+            last, outcome = pending, reply.outcome
         if last is not None:
-            last.tell(self._loop.time())
+            last.tell(self._loop.time(), answered=outcome != "expired")
 
     def _on_store_lost(self) -> None:
         for pending in self._pending.pop_all():

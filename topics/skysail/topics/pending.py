@@ -101,10 +101,11 @@ class Pending:
         self.partition = -1
         self.ttl_s = 0
 
-    def tell(self, now_s: float) -> None:
-        """Let admission know how long this query took."""
+    def tell(self, now_s: float, *, answered: bool) -> None:
+        """Let admission know how long this query took, and whether it was answered or given up."""
         timeout_s = self.timeout_ms / 1000
-        self.lane.admission.observe(self.ahead, now_s - self.deadline + timeout_s, timeout_s, now_s)
+        took_s = now_s - self.deadline + timeout_s
+        self.lane.admission.observe(self.ahead, took_s, timeout_s, now_s, answered=answered)
 
     def resolve(self, answer: Answer) -> None:
         """Give everybody who waits the answer."""
