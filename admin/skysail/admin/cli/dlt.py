@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skysail.admin.cli.models import Model
 from skysail.admin.cli.output import Admin, Form, Output, connect, show, tell
-from skysail.topics.dead_letters import LetterFilter
 from skysail.topics.errors import BadInputError
+
+if TYPE_CHECKING:
+    from skysail.topics.dead_letters import LetterFilter
 
 __all__ = ["add_to", "moment_ms"]
 
@@ -47,6 +49,8 @@ def moment_ms(text: str | None, now_s: float) -> int | None:
 def _wanted(
     query_id: str | None, reason: str | None, error: str | None, since: str | None, until: str | None
 ) -> LetterFilter:
+    from skysail.topics.dead_letters import LetterFilter
+
     now_s = time.time()
     return LetterFilter(
         query_id=query_id,

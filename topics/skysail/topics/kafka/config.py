@@ -42,8 +42,6 @@ _CONSUMER: dict[str, Any] = {
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 6000,
     "heartbeat.interval.ms": 1500,
-    # A topic that the broker does not know of yet when it is subscribed to is looked for this often, not in 5 minutes.
-    "topic.metadata.refresh.interval.ms": 5000,
     "fetch.wait.max.ms": 500,
     "fetch.error.backoff.ms": 50,
     # The default of one second would be felt as a stall whenever the local queue is full.

@@ -101,7 +101,8 @@ class TopicReader:
             ConflictError: when it refuses.
         """
         places = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
-        futures = AdminClient(client_config(self._properties)).delete_records(places, request_timeout=_ANSWERS_S)
+        admin = AdminClient(client_config(self._properties))  # its futures come to nothing without it
+        futures = admin.delete_records(places, request_timeout=_ANSWERS_S)
         for future in futures.values():
             try:
                 future.result(timeout=_ANSWERS_S + 1)
