@@ -10,6 +10,7 @@ from skysail.topics.kafka.letters import TopicReader
 from tests.services import Kafka
 from tests.services.ports import free_port
 from tests.topics.kafka_ends import make_topics
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -47,7 +48,9 @@ def test_all_that_is_there_is_read_and_each_time_anew(kafka: Kafka, topic: str) 
 
 def test_a_topic_that_ends_with_a_marker_of_a_transaction_has_an_end(kafka: Kafka, topic: str) -> None:
     send(kafka, topic, b"a", b"b", transaction=f"{topic}-t")
-    assert values(TopicReader({"bootstrap.servers": kafka.address}, silence_s=5), topic) == {b"a", b"b"}
+    reader = TopicReader({"bootstrap.servers": kafka.address}, silence_s=5)
+    # A commit returns when it is certain; the markers that make it visible come a moment later.
+    wait_until(lambda: values(reader, topic) == {b"a", b"b"}, 10, "what was committed")
 
 
 def test_a_topic_that_does_not_exist_holds_nothing(kafka: Kafka, namespace: str) -> None:
