@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
@@ -55,50 +55,49 @@ def _raise(key: bytes | None, reason: str) -> None:
 
 
 def _timed_records(consumer: KafkaConsumer, producer: KafkaProducer, topic: str, seconds: float) -> list[float]:
-    arrived: list[float] = []
-    came, done = threading.Event(), threading.Event()
+    def send() -> None:
+        producer.send(topic, 0, _VALUE, None, [])
+        producer.poll()
 
-    def read() -> None:
-        while not done.is_set():
-            if consumer.poll(1, 0.2):
-                arrived.append(time.perf_counter())
-                came.set()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    taken: list[float] = []
     try:
-        until = time.perf_counter() + seconds
-        while (begin := time.perf_counter()) < until:
-            came.clear()
-            producer.send(topic, 0, _VALUE, None, [])
-            if not came.wait(_WAIT_S):
-                message = "the record never came"
-                raise RuntimeError(message)
-            taken.append(arrived[-1] - begin)
-            producer.poll()
+        return _timed(send, lambda: bool(consumer.poll(1, 0.2)), seconds)
     finally:
-        done.set()
-        reader.join()
         consumer.close()
         producer.close()
-    return taken[len(taken) // 4 :]
 
 
 def store_leg_s(url: str, seconds: float) -> list[float]:
     """From XADD to the return of an `XREAD BLOCK` in another thread, one entry at a time."""
     key = f"bench:leg:{time.time_ns()}"
     reader_store, writer = redis.Redis.from_url(url), PipelinedStore(url)
+    last: bytes = b"0"
+
+    def send() -> None:
+        writer.execute([("XADD", key, "MAXLEN", "~", 1000, "*", b"b", _VALUE)])
+
+    def receive() -> bool:
+        nonlocal last
+        found: Any = reader_store.xread({key: last}, block=200)
+        if found:
+            last = found[0][1][-1][0]
+        return bool(found)
+
+    try:
+        return _timed(send, receive, seconds)
+    finally:
+        reader_store.close()
+        writer.close()
+
+
+def _timed(send: Callable[[], None], receive: Callable[[], bool], seconds: float) -> list[float]:
+    """From each `send` to the return of a `receive` in another thread that brought something, but the first quarter."""
     arrived: list[float] = []
     came, done = threading.Event(), threading.Event()
 
     def read() -> None:
-        last: bytes = b"0"
         while not done.is_set():
-            found: Any = reader_store.xread({key: last}, block=200)
-            if found:
+            if receive():
                 arrived.append(time.perf_counter())
-                last = found[0][1][-1][0]
                 came.set()
 
     reader = threading.Thread(target=read)
@@ -108,14 +107,12 @@ def store_leg_s(url: str, seconds: float) -> list[float]:
         until = time.perf_counter() + seconds
         while (begin := time.perf_counter()) < until:
             came.clear()
-            writer.execute([("XADD", key, "MAXLEN", "~", 1000, "*", b"b", _VALUE)])
+            send()
             if not came.wait(_WAIT_S):
-                message = "the entry never came"
+                message = "what was sent never came"
                 raise RuntimeError(message)
             taken.append(arrived[-1] - begin)
     finally:
         done.set()
         reader.join()
-        reader_store.close()
-        writer.close()
     return taken[len(taken) // 4 :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
@@ -10,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 
+from skysail.topics.collector import freeze_and_relax
 from skysail.topics.errors import UnavailableError
 from skysail.topics.names import KeyNames
 from skysail.topics.records import Outcome
@@ -34,9 +34,6 @@ from skysail.workers.wiring import Means, assemble
 __all__ = ["ExitStatus", "WorkerProcess"]
 
 _log = structlog.get_logger(__name__)
-
-#: Objects allocated before the young generation is collected: a batch makes thousands that all die with it.
-_GC_THRESHOLD = 20_000
 
 _MOST_TRACEBACK = 64 * 1024
 
@@ -140,10 +137,7 @@ class WorkerProcess:
             self._stats.state = WorkerState.FAILED
             _log.exception("model_not_loaded")
             return None
-        # What a model holds stays for good: the collector need not look through it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 50, 50)
+        freeze_and_relax()
         _log.info("model_loaded")
         return model
 

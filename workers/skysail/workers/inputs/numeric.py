@@ -7,15 +7,14 @@ looks at the whole batch once.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from skysail.topics.errors import BadInputError
-from skysail.topics.payloads import TENSOR, Array, decode_tensors, dtype_of
+from skysail.topics.payloads import TENSOR, Array, decode_tensors, dtype_of, row_packer
 from skysail.topics.specs import InputType, TensorSpec
 from skysail.workers.inputs.reader import check_rows, decode_typed
 from skysail.workers.work import Work
@@ -27,11 +26,6 @@ _HEADS_KEPT = 4096
 _LONGEST_HEAD = 512
 #: How `struct` calls the elements.
 _ELEMENTS = {InputType.INTEGERS: "i", InputType.FLOATS: "f", InputType.DOUBLES: "d"}
-
-
-@lru_cache(maxsize=1024)
-def _packer(element: str, width: int) -> Callable[..., bytes]:
-    return struct.Struct(f"<{width}{element}").pack
 
 
 class NumericReader:
@@ -122,7 +116,7 @@ class NumericReader:
     def _packed(self, numbers: list[Any]) -> bytes:
         """One row, ten times as fast as by numpy; what does not fit is for `_array` to refuse, or to make infinite."""
         try:
-            return _packer(_ELEMENTS[self._kind], len(numbers))(*numbers)
+            return row_packer(_ELEMENTS[self._kind], len(numbers))(*numbers)
         except (struct.error, OverflowError):
             return self._array(numbers).tobytes()
 
